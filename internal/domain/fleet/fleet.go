@@ -1,0 +1,112 @@
+// Package fleet has the nouns of the fleet: endpoints, their tenants, attributes and labels, and the selectors that pick them.
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+)
+
+// EndpointID names one managed host. It is derived from its identity key, so it survives renewals and cannot be chosen.
+type EndpointID string
+
+// TenantID names the organisation that an endpoint belongs to. The join token decides it, never the endpoint.
+type TenantID string
+
+// DefaultTenant is the tenant of endpoints that joined without one.
+const DefaultTenant TenantID = "default"
+
+// Attributes are what an endpoint says of itself. All are free text except Class.
+type Attributes struct {
+	OS      string `json:"os,omitempty"`
+	Version string `json:"version,omitempty"` // of the operating system
+	Kernel  string `json:"kernel,omitempty"`
+	Arch    string `json:"arch,omitempty"`
+	Class   string `json:"class,omitempty"` // server, desktop or laptop
+	Region  string `json:"region,omitempty"`
+	Site    string `json:"site,omitempty"`
+}
+
+// Labels are key/value pairs that an endpoint's owner gave it when it joined.
+type Labels map[string]string
+
+// Stratum names a slice of the fleet that may fail alone: the same operating system build, kernel and class.
+type Stratum string
+
+// StratumOf tells the stratum of an endpoint with these attributes.
+func StratumOf(a Attributes) Stratum {
+	return Stratum(strings.Join([]string{a.OS, a.Version, a.Kernel, a.Arch, a.Class}, "/"))
+}
+
+// Selector picks endpoints: every key must have one of its values. Keys are attribute names ("os", "site", ...), "tenant", or
+// "label.<key>". An empty selector picks everything.
+type Selector map[string][]string
+
+// Subject is what a selector looks at.
+type Subject struct {
+	Tenant     TenantID
+	Attributes Attributes
+	Labels     Labels
+}
+
+// Matches tells whether the selector picks the subject.
+func (s Selector) Matches(subject Subject) bool {
+	for key, values := range s {
+		if !slices.Contains(values, subject.value(key)) {
+			return false
+		}
+	}
+	return true
+}
+
+// Check lists what is wrong with the selector; path prefixes each problem.
+func (s Selector) Check(path string) []fault.Problem {
+	var problems []fault.Problem
+	for key, values := range s {
+		where := path + "." + key
+		if !known(key) {
+			problems = append(problems, fault.Problem{Path: where, Message: fmt.Sprintf(
+				"unknown attribute; use tenant, os, version, kernel, arch, class, region, site or label.<key> (got %q)", key)})
+		}
+		if len(values) == 0 {
+			problems = append(problems, fault.Problem{Path: where, Message: "has no values, so it matches nothing; list at least one"})
+		}
+	}
+	slices.SortFunc(problems, func(a, b fault.Problem) int { return strings.Compare(a.Path, b.Path) })
+	return problems
+}
+
+func (s Subject) value(key string) string {
+	if label, ok := strings.CutPrefix(key, "label."); ok {
+		return s.Labels[label]
+	}
+	switch key {
+	case "tenant":
+		return string(s.Tenant)
+	case "os":
+		return s.Attributes.OS
+	case "version":
+		return s.Attributes.Version
+	case "kernel":
+		return s.Attributes.Kernel
+	case "arch":
+		return s.Attributes.Arch
+	case "class":
+		return s.Attributes.Class
+	case "region":
+		return s.Attributes.Region
+	case "site":
+		return s.Attributes.Site
+	default:
+		return ""
+	}
+}
+
+func known(key string) bool {
+	if label, ok := strings.CutPrefix(key, "label."); ok {
+		return label != ""
+	}
+	return slices.Contains([]string{"tenant", "os", "version", "kernel", "arch", "class", "region", "site"}, key)
+}

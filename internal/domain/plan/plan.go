@@ -1,0 +1,153 @@
+// Package plan is how releases are rolled out: rings, the ramp inside them, evidence between them, and a budget of harm.
+//
+// A plan is signed together with a release: no rollout of that release may be wider or faster ([Within]), and no endpoint accepts a
+// lease for a ring before its time ([Plan.NotBefore]).
+package plan
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
+	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+)
+
+// Duration is written as "15m" in files.
+type Duration = evidence.Duration
+
+// MaxRings bounds a plan.
+const MaxRings = 32
+
+// Plan is a schedule for rolling out releases. Decode fills nothing in: call [Plan.Defaulted].
+type Plan struct {
+	Name    string         `json:"name"`
+	Rings   []Ring         `json:"rings"`
+	Window  Window         `json:"window,omitzero"`
+	Lease   Lease          `json:"lease,omitzero"`
+	Breaker breaker.Params `json:"breaker,omitzero"`
+	Caps    Caps           `json:"caps,omitzero"`
+	Budget  Budget         `json:"budget,omitzero"`
+	Watch   Duration       `json:"watch,omitempty"` // how long the breaker stays armed for late harm after completion
+}
+
+// Ring is one step. Its size is an absolute number of hosts; only late rings may be a share of the fleet.
+type Ring struct {
+	Name     string               `json:"name"`
+	Hosts    int64                `json:"hosts,omitempty"` // hosts in this ring
+	Share    float64              `json:"share,omitempty"` // or: share of the eligible fleet reached once this ring is full, 1 for the rest
+	Select   fleet.Selector       `json:"select,omitempty"`
+	Evidence evidence.Requirement `json:"evidence,omitzero"` // what opens the next ring
+}
+
+// Window is the ramp: how many leased hosts may be unconfirmed at any moment.
+type Window struct {
+	Start  int64   `json:"start,omitempty"`  // at the beginning
+	Growth float64 `json:"growth,omitempty"` // factor for each confirmed round: 2 doubles
+	Max    int64   `json:"max,omitempty"`    // never more than this
+}
+
+// Lease times one lease.
+type Lease struct {
+	Expires  Duration `json:"expires,omitempty"`  // from grant to the latest start of the activation
+	Deadline Duration `json:"deadline,omitempty"` // from grant to the moment when no word means silent
+}
+
+// Caps bound what may be exposed of one tenant or site while the rollout is not on its last ring. Shares of 0 mean no cap; a
+// tenant or site can always have one host.
+type Caps struct {
+	Tenant float64 `json:"tenant,omitempty"`
+	Site   float64 `json:"site,omitempty"`
+}
+
+// Budget is the harm that the owner accepts: a plan whose bound is larger is refused.
+type Budget struct {
+	Hosts int64 `json:"hosts,omitempty"` // harmed hosts; 0 means no budget was set
+}
+
+// Defaults for what a plan leaves out.
+const (
+	DefaultWindowStart = 2
+	DefaultGrowth      = 2
+	DefaultExpires     = Duration(time.Minute)
+	DefaultDeadline    = Duration(15 * time.Minute)
+	DefaultWatch       = Duration(72 * time.Hour)
+)
+
+// Defaulted fills in what the plan leaves out. The receiver is not changed.
+func (p Plan) Defaulted() Plan {
+	p.Breaker = p.Breaker.Defaulted()
+	if p.Window.Start == 0 {
+		p.Window.Start = DefaultWindowStart
+	}
+	if p.Window.Growth == 0 {
+		p.Window.Growth = DefaultGrowth
+	}
+	if p.Window.Max == 0 {
+		p.Window.Max = math.MaxInt32
+	}
+	if p.Lease.Expires == 0 {
+		p.Lease.Expires = DefaultExpires
+	}
+	if p.Lease.Deadline == 0 {
+		p.Lease.Deadline = DefaultDeadline
+	}
+	if p.Watch == 0 {
+		p.Watch = DefaultWatch
+	}
+	return p
+}
+
+// Size tells how many hosts ring k holds in a fleet with that many eligible hosts, given how many earlier rings hold. A share ring is
+// never smaller than the ring before it, so that rings grow in small fleets too.
+func (p Plan) Size(k int, eligible, earlier int64) int64 {
+	r := p.Rings[k]
+	if r.Share == 0 {
+		return r.Hosts
+	}
+	size := int64(math.Ceil(r.Share*float64(eligible))) - earlier
+	if k > 0 {
+		size = max(size, p.Rings[k-1].Hosts+1)
+	}
+	return max(size, 1)
+}
+
+// Last tells whether k is the plan's last ring.
+func (p Plan) Last(k int) bool { return k >= len(p.Rings)-1 }
+
+// NotBefore is the earliest time after the start of a rollout at which ring k can open: the bakes before it.
+func (p Plan) NotBefore(k int) time.Duration {
+	var t time.Duration
+	for _, r := range p.Rings[:min(k, len(p.Rings))] {
+		t += time.Duration(r.Evidence.Bake)
+	}
+	return t
+}
+
+// Bound is the number of harmed hosts that the plan keeps a fault within on average, with the arithmetic that leads to it.
+type Bound struct {
+	Hosts int64    `json:"hosts"`
+	Steps []string `json:"steps"` // one sentence a fault considered
+}
+
+// Bound computes the plan's bound over faults that harm every host, every second and every tenth at once, and over a fault that harms
+// every host but shows only after confirmation. Call it on a plan that was checked and defaulted.
+func (p Plan) Bound() Bound {
+	var b Bound
+	for _, effect := range []float64{1, 0.5, 0.1} {
+		seen := breaker.ExposedToTrip(effect, p.Breaker)
+		flying := min(float64(p.Window.Max), max(float64(p.Window.Start), seen*(p.Window.Growth-1)))
+		if effect == 1 {
+			flying = max(0, float64(p.Window.Start)-seen) // nothing confirms, so the window never grows
+		}
+		hosts := int64(math.Ceil(effect * (seen + flying)))
+		b.Hosts = max(b.Hosts, hosts)
+		b.Steps = append(b.Steps, fmt.Sprintf("a fault that harms %.0f %% at once: %.0f hosts to trip + %.0f unconfirmed meanwhile, times %g = %d harmed",
+			effect*100, seen, flying, effect, hosts))
+	}
+	late := p.Rings[0].Hosts
+	b.Hosts = max(b.Hosts, late)
+	b.Steps = append(b.Steps, fmt.Sprintf("a fault that shows only in the bake: all %d hosts of ring %s", late, p.Rings[0].Name))
+	return b
+}
