@@ -73,11 +73,11 @@ type State struct {
 // Book counts one more leased host, as good.
 func (s State) Book() State { s.Booked++; return s }
 
-// Flip turns a booked host bad.
-func (s State) Flip() State { s.Bad++; return s }
+// Flip turns a booked host bad. There are never more bad hosts than booked ones.
+func (s State) Flip() State { s.Bad = min(s.Bad+1, s.Booked); return s }
 
 // Unbook takes a good host out of the test: it said goodbye or never activated, so it tells nothing.
-func (s State) Unbook() State { s.Booked--; return s }
+func (s State) Unbook() State { s.Booked = max(s.Booked-1, s.Bad); return s }
 
 // Alarm is what the evidence calls for.
 type Alarm string

@@ -1,0 +1,135 @@
+package rollout
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
+	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
+)
+
+// woke takes the fleet's new count and opens the next ring if the open one has shown enough. Rings also govern a complete rollout:
+// it is complete because nobody was left, and whoever comes later gets no more than the open ring holds.
+func (t *turn) woke(e Woke) {
+	t.Eligible, t.Remaining, t.Available = e.Eligible, e.Remaining, e.Available
+	t.settle()
+	t.judge()
+	if t.Phase != Running && t.Phase != Complete {
+		return
+	}
+	if t.Alarm == breaker.Quiet && len(t.missing()) == 0 {
+		t.advance()
+	}
+	if t.Phase == Running {
+		t.do(t.wake())
+	}
+}
+
+// advance opens the next ring, or completes the rollout when nobody is left to expose.
+func (t *turn) advance() {
+	done := t.Plan.Rings[t.Ring]
+	if t.Plan.Last(t.Ring) || t.Remaining == 0 {
+		if t.Phase == Complete {
+			return
+		}
+		t.enter(Complete, "every ring is confirmed")
+		t.record(DidComplete, "ring %s is confirmed and no eligible host is left: %d of %d exposed hosts confirmed", done.Name, t.Confirmed(), t.Exposed())
+		t.do(PublishDirective{}, Notify{Severity: "info", Text: fmt.Sprintf("%s %s is complete", t.Release.Component, t.Release.Version)})
+		return
+	}
+	t.Ring++
+	t.Rings[t.Ring].Opened = t.Observed
+	t.Available = 0 // of the new ring: unknown until the next count
+	t.record(DidOpenRing, "ring %s has shown its evidence; ring %s of %d hosts is open", done.Name, t.Plan.Rings[t.Ring].Name, t.Size())
+}
+
+// settle notes when the open ring became full and resolved, which starts its bake.
+func (t *turn) settle() {
+	ring := &t.Rings[t.Ring]
+	full := ring.Leased > 0 && ring.Leased >= t.wanted() && ring.Resolved() >= ring.Leased
+	switch {
+	case !full:
+		ring.Settled = 0
+	case ring.Settled == 0:
+		ring.Settled = max(t.Observed, 1)
+		if t.Phase == Running {
+			t.do(t.wake())
+		}
+	}
+}
+
+// wanted is how many hosts the open ring must lease: its size, or all that there are.
+func (s State) wanted() int64 {
+	return min(s.Size(), s.Rings[s.Ring].Leased+s.Available)
+}
+
+// missing lists the evidence that the open ring still lacks (I4).
+func (s State) missing() []evidence.Lack {
+	r := s.Rings[s.Ring]
+	facts := evidence.Facts{
+		Wanted: s.wanted(), Leased: r.Leased, Confirmed: r.Confirmed, Goodbye: r.Goodbye, Harmed: r.Harmed(),
+		Boots: r.Boots, HostHours: r.HostHours,
+	}
+	if r.Settled > 0 {
+		facts.Baked = s.Observed - r.Settled
+	}
+	return evidence.Missing(s.Plan.Rings[s.Ring].Evidence, facts)
+}
+
+// Missing lists the evidence that the open ring still lacks before the next may open.
+func (s State) Missing() []evidence.Lack {
+	if s.Phase == None || s.Phase.Final() {
+		return nil
+	}
+	return s.missing()
+}
+
+// Waiting says in one sentence why nobody is exposed at this moment. When leases would be granted it says that no host is asking.
+func (s State) Waiting() Waiting {
+	switch {
+	case s.Phase != Running:
+		return s.idle()
+	case s.Rings[s.Ring].Leased >= s.Size():
+		return s.ringFull()
+	case s.Unconfirmed >= s.allowed():
+		return s.windowFull()
+	case s.Available == 0 && s.Rings[s.Ring].Leased > 0:
+		return s.ringFull()
+	default:
+		return Waiting{WaitHosts, fmt.Sprintf("for prepared hosts to ask: ring %s has room for %d more", s.Plan.Rings[s.Ring].Name,
+			s.Size()-s.Rings[s.Ring].Leased)}
+	}
+}
+
+func (s State) idle() Waiting {
+	switch s.Phase {
+	case None:
+		return Waiting{WaitPhase, "the rollout has not started"}
+	case Paused:
+		return Waiting{WaitPhase, "the rollout is paused" + detail(s.Reason)}
+	case Complete:
+		return Waiting{WaitPhase, "the rollout is complete; only latecomers get leases"}
+	case Halted, Tripped, RolledBack, Running:
+	}
+	return Waiting{WaitPhase, fmt.Sprintf("the rollout is %s for good%s", strings.ReplaceAll(string(s.Phase), "_", " "), detail(s.Reason))}
+}
+
+func (s State) ringFull() Waiting {
+	lacks := s.missing()
+	if len(lacks) == 0 {
+		return Waiting{WaitRing, fmt.Sprintf("ring %s has shown its evidence; the next one opens at the next look", s.Plan.Rings[s.Ring].Name)}
+	}
+	names := make([]string, len(lacks))
+	for i, l := range lacks {
+		names[i] = l.String()
+	}
+	return Waiting{WaitRing, fmt.Sprintf("ring %s still has to show: %s", s.Plan.Rings[s.Ring].Name, strings.Join(names, ", "))}
+}
+
+func (s State) windowFull() Waiting {
+	if s.Alarm == breaker.Amber {
+		return Waiting{WaitAmber, fmt.Sprintf("evidence %.3g is above amber %g: growth is frozen, %d of %d allowed hosts are unconfirmed",
+			s.Evidence(), s.Plan.Breaker.Amber, s.Unconfirmed, s.allowed())}
+	}
+	return Waiting{WaitWindow, fmt.Sprintf("%d hosts are unconfirmed, as many as the window allows", s.Unconfirmed)}
+}

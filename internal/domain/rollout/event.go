@@ -1,0 +1,153 @@
+package rollout
+
+import (
+	"time"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+	"github.com/firebreak-dev/firebreak/internal/domain/plan"
+)
+
+// Event is something that happened. Times are by the control plane's wall clock.
+//
+//sumtype:decl
+type Event interface {
+	// When it happened.
+	When() time.Time
+	event()
+}
+
+// Started begins a rollout. It is the first event of each.
+type Started struct {
+	At       time.Time `json:"at"`
+	ID       ID        `json:"id"`
+	Release  Release   `json:"release"`
+	Plan     plan.Plan `json:"plan"` // checked and defaulted
+	Eligible int64     `json:"eligible"`
+	Actor    string    `json:"actor"`
+	Reason   string    `json:"reason,omitempty"`
+}
+
+// LeaseAsked is a prepared host's wish to activate.
+type LeaseAsked struct {
+	At   time.Time `json:"at"`
+	Host Host      `json:"host"`
+}
+
+// Host is what the caller knows of the asking endpoint.
+type Host struct {
+	Endpoint fleet.EndpointID `json:"endpoint"`
+	Subject  fleet.Subject    `json:"subject"`
+	Tenant   Scope            `json:"tenant"`
+	Site     Scope            `json:"site"`
+	// Prior is the outcome of its earlier lease in this rollout, PriorRing the ring of that lease; Unleased if it had none.
+	Prior     Outcome `json:"prior,omitempty"`
+	PriorRing int     `json:"prior_ring,omitempty"`
+}
+
+// Scope is a tenant or a site and how much of it is exposed in this rollout.
+type Scope struct {
+	Name    string `json:"name"`
+	Size    int64  `json:"size"`    // endpoints that the release is for
+	Exposed int64  `json:"exposed"` // those that got a lease
+}
+
+// OutcomeKnown tells what became of a leased host: reported by itself, or found silent at its deadline.
+type OutcomeKnown struct {
+	At       time.Time        `json:"at"`
+	Endpoint fleet.EndpointID `json:"endpoint"`
+	Ring     int              `json:"ring"`
+	Was      Outcome          `json:"was"` // what was known of the lease before
+	Outcome  Outcome          `json:"outcome"`
+	Detail   string           `json:"detail,omitempty"`
+}
+
+// HostRecovered tells that an exposed host runs its last-known-good release again and is well.
+type HostRecovered struct {
+	At       time.Time        `json:"at"`
+	Endpoint fleet.EndpointID `json:"endpoint"`
+	Was      Outcome          `json:"was"`
+}
+
+// HostBooted tells that a confirmed host booted with the release.
+type HostBooted struct {
+	At       time.Time        `json:"at"`
+	Endpoint fleet.EndpointID `json:"endpoint"`
+	Ring     int              `json:"ring"`
+}
+
+// Woke is the passing of time, and a fresh count of the fleet.
+type Woke struct {
+	At        time.Time `json:"at"`
+	Eligible  int64     `json:"eligible"`  // hosts that the release is for, heard lately or exposed
+	Remaining int64     `json:"remaining"` // of them, not exposed in this rollout
+	Available int64     `json:"available"` // of those, selected by the open ring
+}
+
+// OperatorActed is a person's or a script's command.
+type OperatorActed struct {
+	At     time.Time `json:"at"`
+	Action Action    `json:"action"`
+	Actor  string    `json:"actor"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Action is what an operator can do to a rollout.
+type Action string
+
+// The actions.
+const (
+	Pause    Action = "pause"
+	Resume   Action = "resume"
+	Halt     Action = "halt"
+	RollBack Action = "rollback"
+)
+
+// Outcome is what became of a leased endpoint.
+type Outcome string
+
+// The outcomes.
+const (
+	Unleased  Outcome = ""
+	Pending   Outcome = "pending"
+	Confirmed Outcome = "confirmed"
+	Crashed   Outcome = "crashed"
+	Reverted  Outcome = "reverted"
+	Rejected  Outcome = "rejected"
+	Silent    Outcome = "silent"
+	Goodbye   Outcome = "goodbye"
+	Late      Outcome = "late"
+)
+
+// Harms tells whether the outcome counts against the release.
+func (o Outcome) Harms() bool {
+	return o == Crashed || o == Reverted || o == Silent || o == Late
+}
+
+// When implements Event.
+func (e Started) When() time.Time { return e.At }
+
+// When implements Event.
+func (e LeaseAsked) When() time.Time { return e.At }
+
+// When implements Event.
+func (e OutcomeKnown) When() time.Time { return e.At }
+
+// When implements Event.
+func (e HostRecovered) When() time.Time { return e.At }
+
+// When implements Event.
+func (e HostBooted) When() time.Time { return e.At }
+
+// When implements Event.
+func (e Woke) When() time.Time { return e.At }
+
+// When implements Event.
+func (e OperatorActed) When() time.Time { return e.At }
+
+func (Started) event()       {}
+func (LeaseAsked) event()    {}
+func (OutcomeKnown) event()  {}
+func (HostRecovered) event() {}
+func (HostBooted) event()    {}
+func (Woke) event()          {}
+func (OperatorActed) event() {}

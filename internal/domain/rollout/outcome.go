@@ -1,0 +1,134 @@
+package rollout
+
+import (
+	"fmt"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
+)
+
+// outcome moves a host from what was known of it to what is known now, and lets the breaker judge at once.
+func (t *turn) outcome(e OutcomeKnown) {
+	to := e.Outcome
+	if e.Was == Silent && (to == Confirmed || to == Goodbye || to == Rejected) {
+		to = Late // heard after its deadline: the silence stands
+	}
+	if e.Ring < 0 || e.Ring >= len(t.Rings) || !follows(e.Was, to) {
+		return
+	}
+	ring := &t.Rings[e.Ring]
+	if was := ring.count(e.Was); was != nil {
+		*was--
+	} else {
+		t.Unconfirmed--
+	}
+	*ring.count(to)++
+	t.book(e.Was, to)
+	t.ramp(e.Was, to)
+	if to == Rejected {
+		ring.Leased--
+	}
+	if to.Harms() && t.FirstHarm.IsZero() {
+		t.FirstHarm = t.Last
+	}
+	if to.Harms() {
+		t.record(DidCount, "%s %s%s", e.Endpoint, to, detail(e.Detail))
+	}
+	t.judge()
+	t.settle()
+}
+
+// follows is the table of transitions. Everything else means nothing: repeated, contradicted or invented outcomes change nothing.
+func follows(was, to Outcome) bool {
+	switch was {
+	case Pending:
+		return to == Confirmed || to == Crashed || to == Reverted || to == Silent || to == Goodbye || to == Rejected
+	case Goodbye:
+		return to == Confirmed || to == Crashed || to == Reverted
+	case Confirmed:
+		return to == Crashed || to == Reverted
+	case Silent:
+		return to == Late || to == Crashed || to == Reverted
+	case Late:
+		return to == Crashed || to == Reverted
+	case Unleased, Crashed, Reverted, Rejected:
+	}
+	return false
+}
+
+// count is the counter of an outcome, nil for Pending.
+func (r *RingState) count(o Outcome) *int64 {
+	switch o {
+	case Confirmed:
+		return &r.Confirmed
+	case Crashed:
+		return &r.Crashed
+	case Reverted:
+		return &r.Reverted
+	case Silent:
+		return &r.Silent
+	case Goodbye:
+		return &r.Goodbye
+	case Late:
+		return &r.Late
+	case Rejected:
+		return &r.Rejected
+	case Unleased, Pending:
+	}
+	return nil
+}
+
+// book keeps the breaker's counts: a host is good until it turns bad, and out of the test while it is away or never activated.
+func (t *turn) book(was, to Outcome) {
+	if was == Goodbye {
+		t.Breaker = t.Breaker.Book()
+	}
+	switch {
+	case to.Harms() && !was.Harms():
+		t.Breaker = t.Breaker.Flip()
+	case to == Goodbye || to == Rejected:
+		t.Breaker = t.Breaker.Unbook()
+	}
+}
+
+func (t *turn) ramp(was, to Outcome) {
+	switch {
+	case to == Confirmed && was == Pending:
+		t.grow()
+	case to.Harms() && !was.Harms():
+		t.shrink()
+	}
+}
+
+// judge lets the breaker speak. Nothing may delay a trip.
+func (t *turn) judge() {
+	if !t.Armed(t.Last) {
+		return
+	}
+	before := t.Alarm
+	t.Alarm = t.Breaker.Alarm(t.Plan.Breaker)
+	switch {
+	case t.Alarm == breaker.Trip:
+		t.trip()
+	case t.Alarm == breaker.Amber && before == breaker.Quiet:
+		t.Window = max(1, t.Window/2)
+		t.record(DidAmber, "evidence %.3g reached amber %g: the window is halved to %d and does not grow", t.Evidence(), t.Plan.Breaker.Amber, t.allowed())
+		t.do(Notify{Severity: "page", Text: fmt.Sprintf("%s %s looks suspicious: %d of %d hosts harmed", t.Release.Component, t.Release.Version, t.Harmed(), t.Exposed())})
+	case t.Alarm == breaker.Quiet && before == breaker.Amber:
+		t.record(DidClear, "evidence fell to %.3g, below amber %g: the window may grow again", t.Evidence(), t.Plan.Breaker.Amber)
+	}
+}
+
+func (t *turn) trip() {
+	why := fmt.Sprintf("evidence %.3g reached %g: %d of %d exposed hosts were harmed", t.Evidence(), t.Plan.Breaker.Trip(), t.Harmed(), t.Exposed())
+	t.enter(Tripped, why)
+	t.record(DidTrip, "%s", why)
+	title := fmt.Sprintf("%s %s halted: %d of %d exposed hosts harmed", t.Release.Component, t.Release.Version, t.Harmed(), t.Exposed())
+	t.do(RecallRelease{Reason: why}, PublishDirective{}, OpenIncident{Title: title}, Notify{Severity: "page", Text: title})
+}
+
+func detail(s string) string {
+	if s == "" {
+		return ""
+	}
+	return ": " + s
+}
