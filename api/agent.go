@@ -140,6 +140,7 @@ type Directive struct {
 // Target names a release and the rollout that hands out its leases.
 type Target struct {
 	Version  string `json:"version"`
+	Serial   int64  `json:"serial"`   // of the release; the manifest has the word
 	Manifest string `json:"manifest"` // digest of the manifest
 	Rollout  string `json:"rollout"`
 	Paused   bool   `json:"paused,omitempty"` // prepare, but do not ask for leases

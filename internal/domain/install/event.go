@@ -1,0 +1,134 @@
+package install
+
+import (
+	"time"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+)
+
+// Event is something that happened on the host.
+//
+//sumtype:decl
+type Event interface{ event() }
+
+// Directed is a verified directive: what should run, what is being rolled out, what must never run.
+type Directed struct {
+	At        time.Time
+	Stable    *Target
+	Candidate *Target
+	Recalls   []Recall
+}
+
+// Fetched tells that the release is downloaded, verified, staged in a slot and passed its preflight.
+type Fetched struct {
+	At       time.Time
+	Manifest release.Digest
+	Artifact release.Digest
+	Serial   int64
+	Slot     Slot
+}
+
+// Failed tells that preparing the release failed.
+type Failed struct {
+	At       time.Time
+	Manifest release.Digest
+	Why      string
+	Final    bool // trying again would not help: the preflight said no
+}
+
+// Leased is a lease that was verified for this endpoint.
+type Leased struct {
+	At    time.Time
+	Lease Lease
+}
+
+// Swapped tells that current shows the next slot.
+type Swapped struct{ At time.Time }
+
+// SwapFailed tells that current still shows the old slot.
+type SwapFailed struct {
+	At  time.Time
+	Why string
+}
+
+// Proved tells that all probes passed for the whole soak.
+type Proved struct {
+	At    time.Time
+	Watch time.Duration // how long to look for late harm
+}
+
+// Broke tells that a probe failed or the consumer died.
+type Broke struct {
+	At      time.Time
+	Crashed bool // the consumer died; otherwise a probe said no
+	Why     string
+}
+
+// Restored tells that current shows the slot that Restore named, and the consumer was told.
+type Restored struct{ At time.Time }
+
+// Restarted tells, first after every start of the agent, what current shows and which slots exist.
+type Restarted struct {
+	At      time.Time
+	Current Slot
+	Slots   []Slot
+}
+
+// Left tells that the host is shutting down in good order.
+type Left struct{ At time.Time }
+
+func (Directed) event()   {}
+func (Fetched) event()    {}
+func (Failed) event()     {}
+func (Leased) event()     {}
+func (Swapped) event()    {}
+func (SwapFailed) event() {}
+func (Proved) event()     {}
+func (Broke) event()      {}
+func (Restored) event()   {}
+func (Restarted) event()  {}
+func (Left) event()       {}
+
+// Effect is something to be done, after the new state is saved.
+//
+//sumtype:decl
+type Effect interface{ effect() }
+
+// Fetch downloads, verifies, stages and checks a release. Not before NotBefore.
+type Fetch struct {
+	Target    Target
+	NotBefore time.Time
+}
+
+// Swap makes current show the slot, once the way back is made.
+type Swap struct{ Slot Slot }
+
+// Prove tells the consumer and probes it until the soak is over.
+type Prove struct{}
+
+// Restore makes current show the slot (none if empty) and tells the consumer.
+type Restore struct{ Slot Slot }
+
+// Report tells the control plane an outcome. It is saved with the state, numbered, and sent until it is acknowledged.
+type Report struct {
+	At      time.Time
+	Outcome string // an outcome of a lease, or recovered
+	Release Installed
+	Detail  string
+}
+
+func (Fetch) effect()   {}
+func (Swap) effect()    {}
+func (Prove) effect()   {}
+func (Restore) effect() {}
+func (Report) effect()  {}
+
+// Outcomes in reports.
+const (
+	Confirmed = "confirmed"
+	Crashed   = "crashed"
+	Reverted  = "reverted"
+	Rejected  = "rejected"
+	Goodbye   = "goodbye"
+	Recovered = "recovered"
+)

@@ -1,0 +1,131 @@
+package install
+
+import (
+	"slices"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+)
+
+// Phase is what the machine is doing.
+type Phase string
+
+// The phases.
+const (
+	Idle       Phase = "idle"
+	Fetching   Phase = "fetching"   // download, verify, stage, preflight
+	Ready      Phase = "ready"      // staged; asks for a lease
+	Activating Phase = "activating" // journaled; the swap may or may not have happened
+	Proving    Phase = "proving"    // swapped; probes decide
+	Reverting  Phase = "reverting"  // going back; may be tried any number of times
+	Recovering Phase = "recovering" // went back; probes must pass once more
+)
+
+// Slot names a staged release at the installer; empty means none.
+type Slot string
+
+// Installed is a release in a slot.
+type Installed struct {
+	Version  string         `json:"version,omitempty"`
+	Serial   int64          `json:"serial,omitempty"`
+	Manifest release.Digest `json:"manifest,omitempty"`
+	Artifact release.Digest `json:"artifact,omitempty"`
+	Slot     Slot           `json:"slot,omitempty"`
+	Rollout  string         `json:"rollout,omitempty"` // that brought it
+}
+
+// Target is a release that the directive names.
+type Target struct {
+	Version  string         `json:"version"`
+	Serial   int64          `json:"serial"`
+	Manifest release.Digest `json:"manifest"`
+	Rollout  string         `json:"rollout"`
+	Paused   bool           `json:"paused,omitempty"`
+}
+
+// Lease is a verified permission.
+type Lease struct {
+	ID       string         `json:"id"`
+	Rollout  string         `json:"rollout"`
+	Manifest release.Digest `json:"manifest"`
+	Expires  time.Time      `json:"expires"`
+}
+
+// Refusal is a release that this host does not try, and why.
+type Refusal struct {
+	Manifest release.Digest `json:"manifest"`
+	Artifact release.Digest `json:"artifact,omitempty"`
+	Why      string         `json:"why"`
+	Until    time.Time      `json:"until,omitzero"` // zero: for good
+}
+
+// Recall names a release that must not run, and its artifacts, which must not run under any name.
+type Recall struct {
+	Manifest  release.Digest   `json:"manifest"`
+	Artifacts []release.Digest `json:"artifacts"`
+}
+
+// State is all that the machine remembers of one component.
+type State struct {
+	Component string    `json:"component"`
+	Phase     Phase     `json:"phase"`
+	Current   Installed `json:"current"`            // what consumers read
+	Good      Installed `json:"good"`               // last-known-good: blessed after its soak
+	Previous  Installed `json:"previous"`           // the good one before Good
+	Next      Installed `json:"next"`               // being prepared, activated or proved
+	Lease     *Lease    `json:"lease,omitempty"`    // from activating until proved or reverted
+	Paused    bool      `json:"paused,omitempty"`   // do not ask for a lease
+	Why       string    `json:"why,omitempty"`      // why it is not further, for people
+	RetryAt   time.Time `json:"retry_at,omitzero"`  // earliest next try of what failed
+	Tries     int       `json:"tries,omitempty"`    // failed tries, or deaths while proving
+	Watched   time.Time `json:"watched,omitzero"`   // late harm of Current is looked for until then
+	Refused   []Refusal `json:"refused,omitempty"`  // newest last, at most maxRefused
+	Recalled  []Recall  `json:"recalled,omitempty"` // every recall ever seen that concerns what is or was here
+	Harmed    bool      `json:"harmed,omitempty"`   // reverting because of harm, not because of a recall
+}
+
+const (
+	maxRefused   = 32
+	maxDeaths    = 3 // of agent or host while proving, before the release is to blame
+	rejectedFor  = time.Hour
+	firstRetry   = time.Second
+	longestRetry = 5 * time.Minute
+)
+
+// Wish tells the rollout and manifest to ask a lease for, if one is to be asked for at time t.
+func (s State) Wish(t time.Time) (rollout string, manifest release.Digest, ok bool) {
+	if s.Phase != Ready || s.Paused || t.Before(s.RetryAt) {
+		return "", "", false
+	}
+	return s.Next.Rollout, s.Next.Manifest, true
+}
+
+// Keep lists the slots that must stay on disk.
+func (s State) Keep() []Slot {
+	return slices.Compact([]Slot{s.Current.Slot, s.Good.Slot, s.Previous.Slot, s.Next.Slot})
+}
+
+// refused tells whether this host does not try the release, and why.
+func (s State) refused(manifest, artifact release.Digest, at time.Time) (string, bool) {
+	for _, r := range s.Recalled {
+		if r.Manifest == manifest || artifact != "" && slices.Contains(r.Artifacts, artifact) {
+			return "it was recalled", true
+		}
+	}
+	for _, r := range s.Refused {
+		same := r.Manifest == manifest || artifact != "" && r.Artifact == artifact
+		if same && (r.Until.IsZero() || at.Before(r.Until)) {
+			return r.Why, true
+		}
+	}
+	return "", false
+}
+
+func (s State) recalled(i Installed) bool {
+	for _, r := range s.Recalled {
+		if i.Manifest == r.Manifest || slices.Contains(r.Artifacts, i.Artifact) {
+			return true
+		}
+	}
+	return false
+}
