@@ -116,6 +116,7 @@ type CheckInReply struct {
 	Refusals   []Refusal         `json:"refusals,omitempty"`   // wishes that have to wait, and why
 	PollMillis int64             `json:"poll_ms"`              // come back after about this long; the agent adds jitter
 	Resync     bool              `json:"resync,omitempty"`     // the server does not know this endpoint's state: send everything next time
+	Reported   int64             `json:"reported,omitempty"`   // highest report number ever stored; an agent that lost its memory counts on from there
 	Now        time.Time         `json:"now"`                  // the server's time; informs, proves nothing
 }
 
@@ -162,7 +163,7 @@ type Lease struct {
 	Rollout   string    `json:"rollout"`
 	Manifest  string    `json:"manifest"` // digest of the manifest
 	Ring      int       `json:"ring"`
-	Started   time.Time `json:"started"`  // of the rollout; the signed plan says how long after it the ring may open
+	Started   time.Time `json:"started"` // of the rollout; the signed plan says how long after it the ring may open
 	Issued    time.Time `json:"issued"`
 	Expires   time.Time `json:"expires"`  // the activation must begin before
 	Deadline  time.Time `json:"deadline"` // no word until then counts as silent

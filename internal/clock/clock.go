@@ -20,8 +20,9 @@ type Clock interface {
 // Wall is the machine's clock.
 type Wall struct{}
 
-// Now implements [Clock]. The monotonic reading is dropped, so that times compare equal after being stored.
-func (Wall) Now() time.Time { return time.Now().UTC().Round(0) }
+// Now implements [Clock]. The monotonic reading is kept: differences taken within one process do not see a clock that is set. Round(0)
+// drops it where a time becomes data.
+func (Wall) Now() time.Time { return time.Now().UTC() }
 
 // Sleep implements [Clock].
 func (Wall) Sleep(ctx context.Context, d time.Duration) error {

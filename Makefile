@@ -1,0 +1,43 @@
+# `make` lists the targets. Each is one command; what takes more is a script in scripts/.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+DEMO_FLAGS ?=
+BENCH ?= .
+
+.PHONY: help build demo test lint fmt cross bench fuzz tidy fresh-check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+build: ## build the static binaries into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/... ./examples/...
+
+demo: build ## run the main job on 40 real agents: a good, a bad and a mended update (DEMO_FLAGS=--exit ends it)
+	bin/firebreak demo $(DEMO_FLAGS)
+
+test: ## everything that must hold before a commit; sets itself up
+	scripts/test
+
+lint: ## only the linter
+	scripts/lint
+
+fmt: ## format all Go files
+	scripts/lint fmt
+
+cross: ## prove that every main builds for every supported system
+	scripts/cross
+
+bench: ## run the benchmarks (BENCH=regexp picks)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+fuzz: ## run every fuzz test for a while (FUZZ_TIME=20s)
+	scripts/fuzz
+
+tidy: ## bring go.mod in step with the imports
+	go mod tidy
+
+fresh-check: ## prove README's two commands on a bare Debian 12 (needs root and debootstrap)
+	scripts/fresh-check
+
+clean: ## remove what was built and cached here
+	rm -rf bin .tools .cache
