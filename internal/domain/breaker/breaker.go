@@ -136,9 +136,9 @@ const (
 	saturation      = 690   // ln of about 1e300
 )
 
-// BadToTrip is the smallest number of bad hosts among n leased ones that trips the breaker.
+// BadToTrip is the smallest number of bad hosts among n leased ones that trips the breaker; n+1 if not even all of them do.
 func BadToTrip(n int64, p Params) int64 {
-	low, high := int64(0), n
+	low, high := int64(0), n+1
 	for low < high {
 		mid := (low + high) / 2
 		if (State{Booked: n, Bad: mid}).Evidence(p) >= p.Trip() {

@@ -69,7 +69,7 @@ func Missing(r Requirement, f Facts) []Lack {
 func (r Requirement) Check(path string) []fault.Problem {
 	var problems []fault.Problem
 	share := func(field string, v float64) {
-		if v < 0 || v > 1 {
+		if !(v >= 0 && v <= 1) { // NaN is no share either
 			problems = append(problems, fault.Problem{Path: path + "." + field, Message: fmt.Sprintf("is a share; must be between 0 and 1, is %g", v)})
 		}
 	}
@@ -79,7 +79,7 @@ func (r Requirement) Check(path string) []fault.Problem {
 	if r.Confirmed > 0 && r.Confirmed < 0.5 {
 		problems = append(problems, fault.Problem{Path: path + ".confirmed", Message: fmt.Sprintf("must be at least 0.5: a ring that mostly failed proves nothing, is %g", r.Confirmed)})
 	}
-	if r.Bake < 0 || r.Boots < 0 || r.HostHours < 0 {
+	if r.Bake < 0 || r.Boots < 0 || !(r.HostHours >= 0) {
 		problems = append(problems, fault.Problem{Path: path, Message: "bake, boots and host_hours must not be negative"})
 	}
 	return problems
@@ -104,15 +104,15 @@ func UpperBound(harmed, n int64) float64 {
 	return min(1, high/float64(n))
 }
 
+// poissonAtMost is P(Poisson(mean) <= k) for mean >= k, where the terms shrink fast on the way down from k.
 func poissonAtMost(k int64, mean float64) float64 {
-	sum, term := 0.0, -mean // term is ln of the k-th probability
-	for i := int64(0); ; i++ {
-		sum += math.Exp(term)
-		if i == k {
-			return sum
-		}
-		term += math.Log(mean) - math.Log(float64(i+1))
+	factorial, _ := math.Lgamma(float64(k) + 1)
+	sum, term := 0.0, math.Exp(float64(k)*math.Log(mean)-mean-factorial)
+	for i := k; i >= 0 && term > sum*1e-17; i-- {
+		sum += term
+		term *= float64(i) / mean
 	}
+	return sum
 }
 
 func atLeast(n int64, share float64) int64 { return max(1, int64(math.Ceil(share*float64(n)-1e-9))) }

@@ -42,7 +42,7 @@ func (p Problem) String() string {
 	return where + ": " + p.Message
 }
 
-// Error is an error with a kind. Build it with [New], [Wrap] or [Problems].
+// Error is an error with a kind. Build it with [New] or [Problems]; New wraps the cause given for %w.
 type Error struct {
 	Kind     Kind
 	Message  string

@@ -46,9 +46,9 @@ type Selector map[string][]string
 
 // Subject is what a selector looks at.
 type Subject struct {
-	Tenant     TenantID
-	Attributes Attributes
-	Labels     Labels
+	Tenant     TenantID   `json:"tenant"`
+	Attributes Attributes `json:"attributes"`
+	Labels     Labels     `json:"labels,omitempty"`
 }
 
 // Matches tells whether the selector picks the subject.

@@ -42,6 +42,12 @@ type Leased struct {
 	Lease Lease
 }
 
+// Unfit tells that a lease for this endpoint came that cannot be used: it is past its time, or the metadata here has expired.
+type Unfit struct {
+	At  time.Time
+	Why string
+}
+
 // Swapped tells that current shows the next slot.
 type Swapped struct{ At time.Time }
 
@@ -67,11 +73,10 @@ type Broke struct {
 // Restored tells that current shows the slot that Restore named, and the consumer was told.
 type Restored struct{ At time.Time }
 
-// Restarted tells, first after every start of the agent, what current shows and which slots exist.
+// Restarted tells, first after every start of the agent, what current shows.
 type Restarted struct {
 	At      time.Time
 	Current Slot
-	Slots   []Slot
 }
 
 // Left tells that the host is shutting down in good order.
@@ -81,6 +86,7 @@ func (Directed) event()   {}
 func (Fetched) event()    {}
 func (Failed) event()     {}
 func (Leased) event()     {}
+func (Unfit) event()      {}
 func (Swapped) event()    {}
 func (SwapFailed) event() {}
 func (Proved) event()     {}

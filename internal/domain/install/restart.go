@@ -1,9 +1,6 @@
 package install
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // restarted resumes after the agent or the host died: at any point, any number of times.
 func (t *turn) restarted(e Restarted) {
@@ -13,18 +10,14 @@ func (t *turn) restarted(e Restarted) {
 	case Proving:
 		t.resumeProof(e)
 	case Reverting:
-		t.do(Restore{Slot: t.Good.Slot})
+		t.further(e.Current)
+		t.goBack()
 	case Recovering:
-		t.adopt(e)
-		t.do(Prove{})
-	case Fetching:
-		t.adopt(e)
-		t.do(Fetch{Target: t.target(), NotBefore: t.RetryAt})
-	case Ready:
-		t.adopt(e)
-		if !slices.Contains(e.Slots, t.Next.Slot) {
-			t.Phase = Fetching
-			t.do(Fetch{Target: t.target()})
+		t.further(e.Current)
+		t.resumeRecovery(e)
+	case Fetching, Ready: // what was prepared is verified again
+		if t.adopt(e) {
+			t.prepare()
 		}
 	case Idle:
 		t.adopt(e)
@@ -39,17 +32,20 @@ func (t *turn) resumeActivation(e Restarted) {
 	case t.Lease != nil && e.At.Before(t.Lease.Expires):
 		t.do(Swap{Slot: t.Next.Slot})
 	default:
-		t.Phase, t.Lease = Ready, nil
-		t.Why = "the lease expired before the activation began; asks again"
+		const why = "the lease expired before the activation began"
+		t.report(e.At, Rejected, t.Next, why)
+		t.Phase, t.Lease, t.Why = Fetching, nil, why
+		if t.adopt(e) {
+			t.prepare()
+		}
 	}
 }
 
 // resumeProof counts deaths: a release that keeps killing agent or host is to blame, whatever the probes would say.
 func (t *turn) resumeProof(e Restarted) {
 	if e.Current != t.Next.Slot { // the boot guard or a person went back already
-		t.report(e.At, Crashed, t.Next, "the host went back before the agent started")
-		t.refuse(Refusal{Manifest: t.Next.Manifest, Artifact: t.Next.Artifact, Why: "the host went back by itself"})
-		t.revert(true, "the host went back before the agent started")
+		t.further(e.Current)
+		t.harm(e.At, Crashed, t.Next, wentBack)
 		return
 	}
 	t.Tries++
@@ -60,19 +56,43 @@ func (t *turn) resumeProof(e Restarted) {
 	t.do(Prove{})
 }
 
-// adopt believes the disk: what current shows is what runs, even if somebody else changed it.
-func (t *turn) adopt(e Restarted) {
-	if e.Current == t.Current.Slot {
+const wentBack = "the host went back before the agent started"
+
+func (t *turn) resumeRecovery(e Restarted) {
+	if e.Current != t.Good.Slot { // the host lost the last write, or somebody undid it
+		t.goBack()
 		return
 	}
+	t.Current = t.Good
+	t.do(Prove{})
+}
+
+// further respects a boot guard that went further back than to the last-known-good release: that one is good no more.
+func (t *turn) further(current Slot) {
+	if current != "" && current == t.Previous.Slot && current != t.Good.Slot {
+		t.Good, t.Previous = t.Previous, Installed{}
+	}
+}
+
+// adopt believes the disk: what current shows is what runs, even if somebody else changed it. Going back from a release that is still
+// watched is what the boot guard does when the host cannot even start its agent: late harm. It tells whether life goes on as before.
+func (t *turn) adopt(e Restarted) bool {
 	switch e.Current {
+	case t.Current.Slot:
+		return true
+	case "":
+		t.Current, t.Why = Installed{}, "current was taken away by somebody else"
 	case t.Good.Slot:
 		t.Current = t.Good
 	case t.Previous.Slot:
+		if t.watched(e.At) {
+			t.harm(e.At, Crashed, t.Current, wentBack)
+			return false
+		}
 		t.Current, t.Good, t.Previous = t.Previous, t.Previous, Installed{}
 	default:
-		t.Current = Installed{Slot: e.Current}
-		t.Why = "current was changed by somebody else"
+		t.Current, t.Why = Installed{Slot: e.Current}, "current was changed by somebody else"
 	}
 	t.Watched = time.Time{}
+	return true
 }

@@ -2,7 +2,9 @@ package install
 
 import (
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 )
@@ -69,27 +71,40 @@ type Recall struct {
 type State struct {
 	Component string    `json:"component"`
 	Phase     Phase     `json:"phase"`
-	Current   Installed `json:"current"`            // what consumers read
-	Good      Installed `json:"good"`               // last-known-good: blessed after its soak
-	Previous  Installed `json:"previous"`           // the good one before Good
-	Next      Installed `json:"next"`               // being prepared, activated or proved
-	Lease     *Lease    `json:"lease,omitempty"`    // from activating until proved or reverted
-	Paused    bool      `json:"paused,omitempty"`   // do not ask for a lease
-	Why       string    `json:"why,omitempty"`      // why it is not further, for people
-	RetryAt   time.Time `json:"retry_at,omitzero"`  // earliest next try of what failed
-	Tries     int       `json:"tries,omitempty"`    // failed tries, or deaths while proving
-	Watched   time.Time `json:"watched,omitzero"`   // late harm of Current is looked for until then
-	Refused   []Refusal `json:"refused,omitempty"`  // newest last, at most maxRefused
-	Recalled  []Recall  `json:"recalled,omitempty"` // every recall ever seen that concerns what is or was here
-	Harmed    bool      `json:"harmed,omitempty"`   // reverting because of harm, not because of a recall
+	Current   Installed `json:"current"`           // what consumers read
+	Good      Installed `json:"good"`              // last-known-good: blessed after its soak
+	Previous  Installed `json:"previous"`          // the good one before Good
+	Next      Installed `json:"next"`              // being prepared, activated or proved; while going back, the one that is left
+	Lease     *Lease    `json:"lease,omitempty"`   // from activating until proved or reverted
+	Paused    bool      `json:"paused,omitempty"`  // do not ask for a lease
+	Why       string    `json:"why,omitempty"`     // why it is not further, for people
+	RetryAt   time.Time `json:"retry_at,omitzero"` // earliest next try of what failed
+	Tries     int       `json:"tries,omitempty"`   // failed tries, or deaths while proving
+	Watched   time.Time `json:"watched,omitzero"`  // late harm of Current is looked for until then
+	Refused   []Refusal `json:"refused,omitempty"` // newest last, at most maxRefused
+	Harmed    bool      `json:"harmed,omitempty"`  // reverting because of harm, not because of a recall
+
+	// Recalled has the digests of manifests and artifacts that must not run again. It never forgets: once it is full, newer recalls bind
+	// only while the directive at hand names them. So whoever steals the directive's key cannot flood older recalls away (I9).
+	Recalled []release.Digest `json:"recalled,omitempty"`
 }
 
+// Bounds. They keep the state below 64 KiB, whatever comes in, so that it always fits into the journal.
 const (
-	maxRefused   = 32
-	maxDeaths    = 3 // of agent or host while proving, before the release is to blame
-	rejectedFor  = time.Hour
-	firstRetry   = time.Second
-	longestRetry = 5 * time.Minute
+	maxRefused  = 32
+	maxRecalled = 384
+	maxWhy      = 300 // bytes
+	maxRefusal  = 100 // bytes
+	maxDetail   = 500 // bytes
+)
+
+const (
+	maxDeaths     = 3 // of agent or host while proving, before the release is to blame
+	rejectedFor   = time.Hour
+	firstRetry    = time.Second
+	longestRetry  = 5 * time.Minute
+	diskTries     = 5                // a failed swap waits as if it had failed so often: what filled the disk takes its time
+	recoverWithin = 10 * time.Minute // a recovery whose probes still fail then may be ended by another release
 )
 
 // Wish tells the rollout and manifest to ask a lease for, if one is to be asked for at time t.
@@ -100,21 +115,22 @@ func (s State) Wish(t time.Time) (rollout string, manifest release.Digest, ok bo
 	return s.Next.Rollout, s.Next.Manifest, true
 }
 
-// Keep lists the slots that must stay on disk.
+// Keep lists the slots that must stay on disk, in the order of names.
 func (s State) Keep() []Slot {
-	return slices.Compact([]Slot{s.Current.Slot, s.Good.Slot, s.Previous.Slot, s.Next.Slot})
+	slots := []Slot{s.Current.Slot, s.Good.Slot, s.Previous.Slot, s.Next.Slot}
+	slots = slices.DeleteFunc(slots, func(x Slot) bool { return x == "" })
+	slices.Sort(slots)
+	return slices.Compact(slots)
 }
 
 // refused tells whether this host does not try the release, and why.
 func (s State) refused(manifest, artifact release.Digest, at time.Time) (string, bool) {
-	for _, r := range s.Recalled {
-		if r.Manifest == manifest || artifact != "" && slices.Contains(r.Artifacts, artifact) {
-			return "it was recalled", true
-		}
+	if s.recalled(Installed{Manifest: manifest, Artifact: artifact}) {
+		return "it was recalled", true
 	}
 	for _, r := range s.Refused {
 		same := r.Manifest == manifest || artifact != "" && r.Artifact == artifact
-		if same && (r.Until.IsZero() || at.Before(r.Until)) {
+		if same && r.holds(at) {
 			return r.Why, true
 		}
 	}
@@ -122,10 +138,21 @@ func (s State) refused(manifest, artifact release.Digest, at time.Time) (string,
 }
 
 func (s State) recalled(i Installed) bool {
-	for _, r := range s.Recalled {
-		if i.Manifest == r.Manifest || slices.Contains(r.Artifacts, i.Artifact) {
-			return true
+	return i.Manifest != "" && slices.Contains(s.Recalled, i.Manifest) || i.Artifact != "" && slices.Contains(s.Recalled, i.Artifact)
+}
+
+func (r Refusal) holds(at time.Time) bool { return r.Until.IsZero() || at.Before(r.Until) }
+
+// clip makes text fit into a line of the journal, at most n bytes of it.
+func clip(text string, n int) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
 		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	if len(text) <= n {
+		return text
 	}
-	return false
+	return strings.ToValidUTF8(text[:n], "")
 }

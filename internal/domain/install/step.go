@@ -8,7 +8,6 @@ import (
 
 // Step decides what an event means. Events that mean nothing in a state change nothing. The given state is not changed.
 func Step(s State, e Event) (State, []Effect) {
-	s.Refused, s.Recalled = slices.Clone(s.Refused), slices.Clone(s.Recalled)
 	if s.Phase == "" {
 		s.Phase = Idle
 	}
@@ -22,6 +21,8 @@ func Step(s State, e Event) (State, []Effect) {
 		t.failed(e)
 	case Leased:
 		t.leased(e)
+	case Unfit:
+		t.unfit(e)
 	case Swapped:
 		t.swapped()
 	case SwapFailed:
@@ -31,12 +32,13 @@ func Step(s State, e Event) (State, []Effect) {
 	case Broke:
 		t.broke(e)
 	case Restored:
-		t.restored()
+		t.restored(e)
 	case Restarted:
 		t.restarted(e)
 	case Left:
 		t.left(e)
 	}
+	t.Why = clip(t.Why, maxWhy)
 	return t.State, t.effects
 }
 
@@ -48,7 +50,7 @@ type turn struct {
 func (t *turn) do(e ...Effect) { t.effects = append(t.effects, e...) }
 
 func (t *turn) report(at time.Time, outcome string, of Installed, detail string) {
-	t.do(Report{At: at, Outcome: outcome, Release: of, Detail: detail})
+	t.do(Report{At: at, Outcome: outcome, Release: of, Detail: clip(detail, maxDetail)})
 }
 
 func (t *turn) idle(why string) {
@@ -58,69 +60,120 @@ func (t *turn) idle(why string) {
 
 // directed takes in recalls first: they bind in every phase. Then it turns to what should run.
 func (t *turn) directed(e Directed) {
-	for _, r := range e.Recalls {
-		t.recall(r)
-	}
+	t.recall(e.Recalls)
+	lost := t.disown()
 	switch t.Phase {
 	case Activating, Proving:
 		if t.State.recalled(t.Next) {
 			t.revert(false, "it was recalled")
 		}
+	case Reverting, Recovering:
+		if lost {
+			t.goBack()
+		} else {
+			t.moveOn(e)
+		}
 	case Idle, Fetching, Ready:
 		if t.State.recalled(t.Current) {
 			t.revert(false, "it was recalled")
-			return
+			break
+		}
+		if t.State.recalled(t.Next) {
+			t.reject(e.At, "it was recalled", time.Time{})
 		}
 		t.turnTo(e)
-	case Reverting, Recovering:
 	}
+	t.Recalled = t.Recalled[:min(len(t.Recalled), maxRecalled)]
 }
 
-func (t *turn) recall(r Recall) {
-	known := slices.ContainsFunc(t.Recalled, func(k Recall) bool { return k.Manifest == r.Manifest })
-	if !known {
-		t.Recalled = append(t.Recalled, r)
+func (t *turn) recall(recalls []Recall) {
+	known := slices.Clip(t.Recalled) // appending copies: the given state is not changed
+	for _, r := range recalls {
+		if r.Manifest != "" && !slices.Contains(known, r.Manifest) {
+			known = append(known, r.Manifest)
+		}
+		for _, a := range r.Artifacts {
+			if a != "" && !slices.Contains(known, a) {
+				known = append(known, a)
+			}
+		}
 	}
+	t.Recalled = known
+}
+
+// disown drops what was recalled from the way back, and tells whether the last-known-good release is another one now.
+func (t *turn) disown() bool {
+	if t.State.recalled(t.Previous) {
+		t.Previous = Installed{}
+	}
+	if !t.State.recalled(t.Good) {
+		return false
+	}
+	t.Good, t.Previous = t.Previous, Installed{}
+	return true
+}
+
+// moveOn ends a recovery whose probes have failed for long, if there is something else to run: it may be what mends the host.
+func (t *turn) moveOn(e Directed) {
+	if t.Phase != Recovering || t.Tries == 0 || e.At.Before(t.RetryAt) {
+		return
+	}
+	if want, _ := t.choose(e); want == nil {
+		return
+	}
+	if !t.Harmed { // its lease may be open still
+		t.report(e.At, Goodbye, t.Next, "it was recalled before it was proved; what runs now fails too: "+t.Why)
+	}
+	t.idle("")
+	t.turnTo(e)
 }
 
 // turnTo starts, keeps or drops the preparation of what the directive wants.
 func (t *turn) turnTo(e Directed) {
-	want := t.choose(e)
+	want, why := t.choose(e)
 	switch {
 	case want == nil:
-		t.idle(t.Why)
+		t.idle(why)
 	case t.Phase != Idle && t.Next.Manifest == want.Manifest:
 		t.Next.Rollout, t.Paused = want.Rollout, want.Paused
 	default:
 		t.idle("")
-		t.Phase = Fetching
 		t.Next = Installed{Version: want.Version, Serial: want.Serial, Manifest: want.Manifest, Rollout: want.Rollout}
 		t.Paused = want.Paused
-		t.do(Fetch{Target: *want})
+		t.prepare()
 	}
 }
 
-// choose picks what to run next, or nothing. A host that lags behind the stable release takes that first; only then the candidate. It
-// never goes down to an older stable release by itself: going back is the business of recalls and of rollouts of older releases.
-func (t *turn) choose(e Directed) *Target {
+// prepare has the next release fetched, verified and checked. What is on disk already is not downloaded again.
+func (t *turn) prepare() {
+	t.Phase = Fetching
+	t.do(Fetch{NotBefore: t.RetryAt, Target: Target{
+		Version: t.Next.Version, Serial: t.Next.Serial, Manifest: t.Next.Manifest, Rollout: t.Next.Rollout, Paused: t.Paused,
+	}})
+}
+
+// choose picks what to run next, or nothing and why. A host that lags behind the stable release takes that first; only then the
+// candidate. It never goes down to an older stable release by itself: going back is the business of recalls and of rollouts of older
+// releases.
+func (t *turn) choose(e Directed) (want *Target, why string) {
 	usable := func(x *Target) bool {
 		if x == nil || x.Manifest == t.Current.Manifest {
 			return false
 		}
-		why, no := t.refused(x.Manifest, "", e.At)
+		reason, no := t.refused(x.Manifest, "", e.At)
 		if no {
-			t.Why = fmt.Sprintf("does not try %s: %s", x.Version, why)
+			why = fmt.Sprintf("does not try %s: %s", x.Version, reason)
 		}
 		return !no
 	}
 	behind := e.Stable != nil && t.Current.Serial < e.Stable.Serial
 	switch {
 	case behind && usable(e.Stable):
-		return e.Stable
+		return e.Stable, ""
 	case usable(e.Candidate):
-		return e.Candidate
+		return e.Candidate, ""
 	default:
-		return nil
+		return nil, why
 	}
 }
 
@@ -130,7 +183,7 @@ func (t *turn) fetched(e Fetched) {
 	}
 	t.Next.Artifact, t.Next.Slot, t.Next.Serial = e.Artifact, e.Slot, e.Serial
 	if why, no := t.refused(e.Manifest, e.Artifact, e.At); no {
-		t.reject(e.At, "its artifact is refused: "+why)
+		t.reject(e.At, "its artifact is refused: "+why, time.Time{})
 		return
 	}
 	t.Phase, t.Why, t.RetryAt, t.Tries = Ready, "", time.Time{}, 0
@@ -141,15 +194,11 @@ func (t *turn) failed(e Failed) {
 		return
 	}
 	if e.Final {
-		t.reject(e.At, e.Why)
+		t.reject(e.At, e.Why, e.At.Add(rejectedFor)) // much later the host may have changed
 		return
 	}
 	t.retry(e.At, e.Why)
-	t.do(Fetch{Target: t.target(), NotBefore: t.RetryAt})
-}
-
-func (t *turn) target() Target {
-	return Target{Version: t.Next.Version, Serial: t.Next.Serial, Manifest: t.Next.Manifest, Rollout: t.Next.Rollout, Paused: t.Paused}
+	t.prepare()
 }
 
 // retry waits longer after each failure.
@@ -159,30 +208,54 @@ func (t *turn) retry(at time.Time, why string) {
 	t.Why, t.RetryAt = why, at.Add(wait)
 }
 
-// reject says no to the release before it was activated. It may be tried again much later, when the host may have changed.
-func (t *turn) reject(at time.Time, why string) {
-	t.refuse(Refusal{Manifest: t.Next.Manifest, Why: why, Until: at.Add(rejectedFor)})
+// reject says no to the release before it was activated, for good if until is zero.
+func (t *turn) reject(at time.Time, why string, until time.Time) {
+	t.refuse(at, Refusal{Manifest: t.Next.Manifest, Why: why, Until: until})
 	t.report(at, Rejected, t.Next, why)
 	t.idle(why)
 }
 
-func (t *turn) refuse(r Refusal) {
-	t.Refused = append(slices.DeleteFunc(t.Refused, func(o Refusal) bool { return o.Manifest == r.Manifest }), r)
-	t.Refused = t.Refused[max(0, len(t.Refused)-maxRefused):]
+// refuse remembers not to try a release. Those that are refused for good are forgotten last.
+func (t *turn) refuse(at time.Time, r Refusal) {
+	r.Why = clip(r.Why, maxRefusal)
+	kept := slices.DeleteFunc(slices.Clone(t.Refused), func(o Refusal) bool { return o.Manifest == r.Manifest || !o.holds(at) })
+	if len(kept) >= maxRefused {
+		oldest := max(0, slices.IndexFunc(kept, func(o Refusal) bool { return !o.Until.IsZero() }))
+		kept = slices.Delete(kept, oldest, oldest+1)
+	}
+	t.Refused = append(kept, r)
 }
 
 // leased is the only way to an activation (I1).
 func (t *turn) leased(e Leased) {
 	l := e.Lease
-	if t.Phase != Ready || l.Manifest != t.Next.Manifest || l.Rollout != t.Next.Rollout || !e.At.Before(l.Expires) {
+	switch {
+	case t.Phase != Ready || l.Manifest != t.Next.Manifest || l.Rollout != t.Next.Rollout:
+		t.handBack(e)
+	case !e.At.Before(l.Expires):
+		t.unfit(Unfit{At: e.At, Why: "the lease had expired when it came"})
+	default:
+		t.Phase, t.Lease, t.Why = Activating, &l, ""
+		t.do(Swap{Slot: t.Next.Slot})
+	}
+}
+
+// handBack gives a lease back that is not for what is ready: the directive has moved on meanwhile, and nobody shall wait for an outcome.
+// A lease for what is being activated, runs or was just left has its outcome of its own.
+func (t *turn) handBack(e Leased) {
+	busy := t.Phase != Idle && t.Phase != Fetching && t.Phase != Ready
+	if l := e.Lease; l.Manifest != t.Current.Manifest && (!busy || l.Manifest != t.Next.Manifest) {
+		t.report(e.At, Rejected, Installed{Manifest: l.Manifest, Rollout: l.Rollout}, "the lease is not for what this host has ready")
+	}
+}
+
+// unfit gives a lease back that cannot be used, so that the host does not count as silent.
+func (t *turn) unfit(e Unfit) {
+	if t.Phase != Ready {
 		return
 	}
-	if t.State.recalled(t.Next) {
-		t.idle("it was recalled")
-		return
-	}
-	t.Phase, t.Lease, t.Why, t.Tries = Activating, &l, "", 0
-	t.do(Swap{Slot: t.Next.Slot})
+	t.report(e.At, Rejected, t.Next, e.Why)
+	t.retry(e.At, e.Why)
 }
 
 func (t *turn) swapped() {
@@ -190,7 +263,7 @@ func (t *turn) swapped() {
 		return
 	}
 	t.Current = t.Next
-	t.Phase = Proving
+	t.Phase, t.Tries = Proving, 0
 	t.do(Prove{})
 }
 
@@ -201,7 +274,7 @@ func (t *turn) swapFailed(e SwapFailed) {
 	}
 	t.report(e.At, Rejected, t.Next, e.Why)
 	t.Phase, t.Lease = Ready, nil
-	t.Tries = max(t.Tries, 5) // half a minute at least: what filled the disk takes its time
+	t.Tries = max(t.Tries, diskTries)
 	t.retry(e.At, e.Why)
 }
 
@@ -209,15 +282,22 @@ func (t *turn) swapFailed(e SwapFailed) {
 func (t *turn) proved(e Proved) {
 	switch t.Phase {
 	case Proving:
-		t.Previous, t.Good = t.Good, t.Next
+		if t.Good.Manifest != t.Next.Manifest { // otherwise somebody had changed current, and it is good again
+			t.Previous = t.Good
+		}
+		t.Good = t.Next
 		t.report(e.At, Confirmed, t.Next, "")
 		t.Watched = e.At.Add(e.Watch)
 		t.idle("")
 	case Recovering:
-		t.report(e.At, Recovered, t.Next, "runs "+name(t.Current))
-		t.idle("")
+		t.recovered(e.At)
 	case Idle, Fetching, Ready, Activating, Reverting:
 	}
+}
+
+func (t *turn) recovered(at time.Time) {
+	t.report(at, Recovered, t.Next, "runs "+name(t.Current))
+	t.idle("")
 }
 
 // broke goes back at once, and says so before it is done: bad news must not wait.
@@ -228,44 +308,63 @@ func (t *turn) broke(e Broke) {
 	}
 	switch t.Phase {
 	case Activating, Proving:
-		t.refuse(Refusal{Manifest: t.Next.Manifest, Artifact: t.Next.Artifact, Why: "it harmed this host: " + e.Why})
-		t.report(e.At, outcome, t.Next, e.Why)
-		t.revert(true, e.Why)
+		t.harm(e.At, outcome, t.Next, e.Why)
 	case Idle, Fetching, Ready:
-		if !e.At.Before(t.Watched) || t.Current.Manifest != t.Good.Manifest || t.Current.Manifest == "" {
-			return
+		if t.watched(e.At) {
+			t.harm(e.At, outcome, t.Current, e.Why)
 		}
-		t.refuse(Refusal{Manifest: t.Current.Manifest, Artifact: t.Current.Artifact, Why: "it harmed this host: " + e.Why})
-		t.report(e.At, outcome, t.Current, e.Why)
-		t.revert(true, e.Why)
-	case Recovering:
-		t.Why = e.Why // keeps probing: there is nothing older to go to
+	case Recovering: // the probes go on: only they, a recall or another release end it
+		if t.Tries == 0 {
+			t.RetryAt = e.At.Add(recoverWithin)
+		}
+		t.Tries, t.Why = 1, e.Why
 	case Reverting:
 	}
 }
 
-// revert goes back to the last-known-good release that is not the one being left and was not recalled.
+// watched tells whether harm at this time is the late harm of what was proved last.
+func (t *turn) watched(at time.Time) bool {
+	return at.Before(t.Watched) && t.Current.Manifest != "" && t.Current.Manifest == t.Good.Manifest
+}
+
+// harm blames a release, for good, and leaves it.
+func (t *turn) harm(at time.Time, outcome string, of Installed, why string) {
+	t.refuse(at, Refusal{Manifest: of.Manifest, Artifact: of.Artifact, Why: "it harmed this host: " + why})
+	t.report(at, outcome, of, why)
+	t.revert(true, why)
+}
+
+// revert leaves what is being activated or runs, for the last-known-good release before it.
 func (t *turn) revert(harmed bool, why string) {
 	leaving := t.Current
 	if t.Phase == Activating || t.Phase == Proving {
 		leaving = t.Next
 	}
-	if t.Good.Manifest == leaving.Manifest || t.State.recalled(t.Good) {
+	if t.Previous.Manifest == leaving.Manifest {
+		t.Previous = Installed{}
+	}
+	if t.Good.Manifest == leaving.Manifest {
 		t.Good, t.Previous = t.Previous, Installed{}
 	}
-	if t.State.recalled(t.Good) {
-		t.Good = Installed{}
-	}
-	t.Phase, t.Next, t.Lease, t.Why, t.Harmed = Reverting, leaving, nil, why, harmed
-	t.Watched, t.Tries, t.RetryAt = time.Time{}, 0, time.Time{}
+	t.Next, t.Lease, t.Why, t.Harmed = leaving, nil, why, harmed
+	t.goBack()
+}
+
+// goBack starts, or starts again, on the way back.
+func (t *turn) goBack() {
+	t.Phase, t.Watched, t.Tries, t.RetryAt = Reverting, time.Time{}, 0, time.Time{}
 	t.do(Restore{Slot: t.Good.Slot})
 }
 
-func (t *turn) restored() {
+func (t *turn) restored(e Restored) {
 	if t.Phase != Reverting {
 		return
 	}
 	t.Current = t.Good
+	if t.Current.Slot == "" { // as before its first release: there is nothing to prove
+		t.recovered(e.At)
+		return
+	}
 	t.Phase = Recovering
 	t.do(Prove{})
 }

@@ -18,9 +18,7 @@ func (p Plan) Check() []fault.Problem {
 	c.share("caps.site", p.Caps.Site)
 	c.require(p.Watch > 0, "watch", "must be positive, is %s", p.Watch)
 	c.problems = append(c.problems, p.Breaker.Check("breaker")...)
-	if len(c.problems) == 0 {
-		c.budget(p)
-	}
+	c.budget(p)
 	return c.problems
 }
 
@@ -91,10 +89,15 @@ func (c *checker) lease(l Lease) {
 	c.require(l.Deadline > l.Expires, "lease.deadline", "must be longer than lease.expires (%s), is %s", l.Expires, l.Deadline)
 }
 
+// budget compares the plan's bound with what its owner accepts, if the parts that make the bound are sound.
 func (c *checker) budget(p Plan) {
-	bound := p.Bound()
 	c.require(p.Budget.Hosts >= 0, "budget.hosts", "must be above 0, is %d", p.Budget.Hosts)
-	if p.Budget.Hosts > 0 && bound.Hosts > p.Budget.Hosts {
+	var parts checker
+	parts.window(p.Window)
+	if p.Budget.Hosts <= 0 || len(p.Rings) == 0 || p.Rings[0].Hosts <= 0 || len(parts.problems)+len(p.Breaker.Check("")) > 0 {
+		return
+	}
+	if bound := p.Bound(); bound.Hosts > p.Budget.Hosts {
 		c.require(false, "budget.hosts", "allows %d harmed hosts but the plan can harm %d; make window.start or the first ring smaller. %s",
 			p.Budget.Hosts, bound.Hosts, strings.Join(bound.Steps, "; "))
 	}
@@ -107,6 +110,8 @@ func Within(signed, wanted Plan) []fault.Problem {
 	for i, r := range wanted.Rings[:min(len(wanted.Rings), len(signed.Rings))] {
 		path, s := fmt.Sprintf("rings[%d]", i), signed.Rings[i]
 		c.require(s.Share > 0 || r.Share == 0 && r.Hosts <= s.Hosts, path+".hosts", "is wider than the signed plan's %d hosts", s.Hosts)
+		c.require(s.Share == 0 || s.Share == 1 || r.Hosts <= signed.Size(i, 0, 0), path+".hosts",
+			"is %d, which may be wider than the signed plan's share of %g; write a share", r.Hosts, s.Share)
 		c.require(s.Share == 0 || r.Share == 0 || r.Share <= s.Share, path+".share", "is wider than the signed plan's %g", s.Share)
 		c.require(wanted.NotBefore(i) >= signed.NotBefore(i), path, "opens after %s, the signed plan after %s", wanted.NotBefore(i), signed.NotBefore(i))
 	}

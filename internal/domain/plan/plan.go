@@ -99,27 +99,31 @@ func (p Plan) Defaulted() Plan {
 	return p
 }
 
-// Size tells how many hosts ring k holds in a fleet with that many eligible hosts, given how many earlier rings hold. A share ring is
-// never smaller than the ring before it, so that rings grow in small fleets too.
+// Size tells how many hosts ring k holds in a fleet with that many eligible hosts, given how many earlier rings hold. A share ring that
+// follows one of absolute size is always larger, so that rings grow in small fleets too.
 func (p Plan) Size(k int, eligible, earlier int64) int64 {
 	r := p.Rings[k]
 	if r.Share == 0 {
 		return r.Hosts
 	}
-	size := int64(math.Ceil(r.Share*float64(eligible))) - earlier
+	size := int64(math.Ceil(r.Share*float64(eligible)-rounding)) - earlier
 	if k > 0 {
 		size = max(size, p.Rings[k-1].Hosts+1)
 	}
 	return max(size, 1)
 }
 
+// rounding keeps 0.07 of 100 at 7, where floating point says 7.000000000000001.
+const rounding = 1e-6
+
 // Last tells whether k is the plan's last ring.
 func (p Plan) Last(k int) bool { return k >= len(p.Rings)-1 }
 
-// NotBefore is the earliest time after the start of a rollout at which ring k can open: the bakes before it.
+// NotBefore is the earliest time after the start of a rollout at which ring k can open: the bakes before it. Any k has an answer,
+// because leases name it.
 func (p Plan) NotBefore(k int) time.Duration {
 	var t time.Duration
-	for _, r := range p.Rings[:min(k, len(p.Rings))] {
+	for _, r := range p.Rings[:min(max(k, 0), len(p.Rings))] {
 		t += time.Duration(r.Evidence.Bake)
 	}
 	return t

@@ -186,7 +186,7 @@ func (a Artifact) check(path string) []fault.Problem {
 			problems = append(problems, fault.Problem{Path: path + "." + field, Message: fmt.Sprintf(format, args...)})
 		}
 	}
-	require(a.Platform == AnyPlatform || strings.Count(a.Platform, "/") == 1, "platform", `must be "any" or os/arch, is %q`, a.Platform)
+	require(a.Platform == AnyPlatform || platform(a.Platform), "platform", `must be "any" or os/arch, is %q`, a.Platform)
 	require(a.Format == File || a.Format == Tar, "format", `must be "file" or "tar", is %q`, a.Format)
 	require(FileName(a.Name), "name", "must be a plain file name, is %q", a.Name)
 	require(a.Digest.Valid(), "digest", `must be "sha256:" and 64 hexadecimal digits, is %q`, a.Digest)
@@ -200,7 +200,15 @@ func VersionName(s string) bool {
 	return FileName(s) && len(s) <= 64 && strings.Trim(s, allowed) == ""
 }
 
-// FileName tells whether s is a single, visible path element.
+// FileName tells whether s is a single, visible path element on every operating system.
 func FileName(s string) bool {
-	return s != "" && len(s) <= 255 && s[0] != '.' && !strings.ContainsAny(s, "/\\\x00")
+	return s != "" && len(s) <= 255 && s[0] != '.' && !strings.ContainsFunc(s, func(r rune) bool {
+		return r < ' ' || r == 0x7f || r == '\uFFFD' || strings.ContainsRune(`/\:`, r)
+	})
+}
+
+// platform tells whether s is os/arch, as the Go tools spell it. It becomes part of paths.
+func platform(s string) bool {
+	os, arch, ok := strings.Cut(s, "/")
+	return ok && plan.Name(os) && plan.Name(arch)
 }

@@ -13,7 +13,9 @@ import (
 func (t *turn) woke(e Woke) {
 	t.Eligible, t.Remaining, t.Available = e.Eligible, e.Remaining, e.Available
 	t.settle()
-	t.judge()
+	if t.Armed(t.Last) {
+		t.judge()
+	}
 	if t.Phase != Running && t.Phase != Complete {
 		return
 	}
@@ -33,6 +35,7 @@ func (t *turn) advance() {
 			return
 		}
 		t.enter(Complete, "every ring is confirmed")
+		t.watch()
 		t.record(DidComplete, "ring %s is confirmed and no eligible host is left: %d of %d exposed hosts confirmed", done.Name, t.Confirmed(), t.Exposed())
 		t.do(PublishDirective{}, Notify{Severity: "info", Text: fmt.Sprintf("%s %s is complete", t.Release.Component, t.Release.Version)})
 		return
@@ -91,7 +94,7 @@ func (s State) Waiting() Waiting {
 		return s.idle()
 	case s.Rings[s.Ring].Leased >= s.Size():
 		return s.ringFull()
-	case s.Unconfirmed >= s.allowed():
+	case s.Unconfirmed >= s.Allowed():
 		return s.windowFull()
 	case s.Available == 0 && s.Rings[s.Ring].Leased > 0:
 		return s.ringFull()
@@ -129,7 +132,7 @@ func (s State) ringFull() Waiting {
 func (s State) windowFull() Waiting {
 	if s.Alarm == breaker.Amber {
 		return Waiting{WaitAmber, fmt.Sprintf("evidence %.3g is above amber %g: growth is frozen, %d of %d allowed hosts are unconfirmed",
-			s.Evidence(), s.Plan.Breaker.Amber, s.Unconfirmed, s.allowed())}
+			s.Evidence(), s.Plan.Breaker.Amber, s.Unconfirmed, s.Allowed())}
 	}
 	return Waiting{WaitWindow, fmt.Sprintf("%d hosts are unconfirmed, as many as the window allows", s.Unconfirmed)}
 }

@@ -16,9 +16,11 @@
 //	                       ├── operator ───────► halted
 //	                       └── operator ───────► rolled_back
 //
-// Tripped, halted and rolled_back are final: no event leads out of them and no lease is granted in them (I3).
+// Tripped, halted and rolled_back are final: no lease is granted in them (I3) and no event leads out of them, but that a halted or
+// paused rollout can still be rolled back and that a complete one can be halted or rolled back.
 //
-// Step is total: an event that means nothing in a state changes nothing. Applying the same outcome twice is harmless.
+// Step is total: an event that means nothing in a state changes nothing, and says nothing. An outcome names what was known of the host
+// before; told again with what is known now, it changes nothing (I8).
 //
 // Ownership: Step takes over the state it is given, like append; use only the returned one. [State.Clone] before Step keeps the old one.
 package rollout

@@ -35,12 +35,15 @@ func (t *turn) ask(e LeaseAsked) {
 	}
 	t.pass(e.At)
 	ring := t.place(e.Host)
+	if t.Phase == Complete {
+		t.watch()
+	}
 	t.do(GrantLease{
 		Endpoint: e.Host.Endpoint, Ring: ring, Renewed: e.Host.Prior == Pending, Issued: t.Last,
 		Expires: t.Last.Add(time.Duration(t.Plan.Lease.Expires)), Deadline: t.Last.Add(time.Duration(t.Plan.Lease.Deadline)),
 	})
 	t.record(DidGrant, "%s may activate: ring %s has %d of %d, %d unconfirmed of %d allowed", e.Host.Endpoint,
-		t.Plan.Rings[ring].Name, t.Rings[ring].Leased, t.Plan.Size(ring, t.Eligible, 0), t.Unconfirmed, t.allowed())
+		t.Plan.Rings[ring].Name, t.Rings[ring].Leased, t.size(ring), t.Unconfirmed, t.Allowed())
 }
 
 // place gives the host its place in a ring and tells which: the one it had, or a new one in the open ring.
@@ -55,8 +58,10 @@ func (t *turn) place(h Host) int {
 	*t.Rings[h.PriorRing].count(h.Prior)--
 	t.Rings[h.PriorRing].Settled = 0
 	t.Unconfirmed++
-	if h.Prior == Goodbye {
-		t.Breaker = t.Breaker.Book()
+	if h.Prior == Confirmed {
+		t.Window = max(1, t.Window-t.Plan.Window.Growth+1) // it gives back the room it made: confirming twice makes it once
+	} else {
+		t.Breaker = t.Breaker.Book() // a new trial: of the earlier one the test forgot a goodbye and keeps a silence
 	}
 	return h.PriorRing
 }
@@ -79,7 +84,7 @@ func (t *turn) refusal(h Host) (Waiting, bool) {
 	switch {
 	case t.Phase != Running && t.Phase != Complete:
 		return t.idle(), true
-	case h.Prior == Pending:
+	case h.Prior == Pending && t.held(h.PriorRing, Pending) > 0:
 		return Waiting{}, false
 	case h.returns() && !t.welcomesBack(h):
 		return Waiting{WaitHarmed, fmt.Sprintf("this host had its lease already; its outcome was %s", h.Prior)}, true
@@ -88,7 +93,7 @@ func (t *turn) refusal(h Host) (Waiting, bool) {
 			return w, true
 		}
 	}
-	if t.Unconfirmed >= t.allowed() {
+	if t.Unconfirmed >= t.Allowed() {
 		return t.windowFull(), true
 	}
 	return Waiting{}, false
@@ -97,7 +102,7 @@ func (t *turn) refusal(h Host) (Waiting, bool) {
 // welcomesBack tells whether a host may try again. One that left in good order may; one that fell silent gets a second chance when
 // everybody else is through, because it may have slept; one that the release harmed never does.
 func (t *turn) welcomesBack(h Host) bool {
-	if h.PriorRing < 0 || h.PriorRing >= len(t.Rings) {
+	if t.held(h.PriorRing, h.Prior) == 0 {
 		return false
 	}
 	switch h.Prior {
@@ -129,14 +134,17 @@ func (t *turn) ringRefusal(h Host) (Waiting, bool) {
 	return Waiting{}, false
 }
 
-// allowed is the number of hosts that may be unconfirmed now.
-func (s State) allowed() int64 { return max(1, int64(s.Window)) }
+// Allowed is the number of hosts that may be unconfirmed now.
+func (s State) Allowed() int64 { return max(1, int64(s.Window)) }
+
+// rounding keeps 0.29 of 100 at 29, where floating point says 28.999999999999996.
+const rounding = 1e-6
 
 func capOf(share float64, scope Scope) int64 {
 	if share == 0 {
 		return math.MaxInt64
 	}
-	return max(1, int64(share*float64(scope.Size)))
+	return max(1, int64(share*float64(scope.Size)+rounding))
 }
 
 // grow and shrink are the ramp: each confirmed host makes room for growth-1 more, each harmed one closes its own place.

@@ -8,13 +8,11 @@ import (
 
 // outcome moves a host from what was known of it to what is known now, and lets the breaker judge at once.
 func (t *turn) outcome(e OutcomeKnown) {
-	to := e.Outcome
-	if e.Was == Silent && (to == Confirmed || to == Goodbye || to == Rejected) {
-		to = Late // heard after its deadline: the silence stands
-	}
-	if e.Ring < 0 || e.Ring >= len(t.Rings) || !follows(e.Was, to) {
+	to, ok := Follow(e.Was, e.Outcome)
+	if !ok || t.held(e.Ring, e.Was) == 0 {
 		return
 	}
+	armed, counts := t.Armed(t.Last), t.Breaker
 	ring := &t.Rings[e.Ring]
 	if was := ring.count(e.Was); was != nil {
 		*was--
@@ -33,8 +31,20 @@ func (t *turn) outcome(e OutcomeKnown) {
 	if to.Harms() {
 		t.record(DidCount, "%s %s%s", e.Endpoint, to, detail(e.Detail))
 	}
-	t.judge()
+	// Leases only lower E, so while the breaker's counts stand still a quiet alarm stays quiet: the common case costs no logarithm.
+	if armed && (t.Breaker != counts || t.Alarm != breaker.Quiet) {
+		t.judge()
+	}
 	t.settle()
+}
+
+// Follow tells what becomes of a lease whose outcome was known as was when heard is reported; false if that changes nothing. A host that
+// is heard after its deadline is late: the silence stands.
+func Follow(was, heard Outcome) (Outcome, bool) {
+	if was == Silent && (heard == Confirmed || heard == Goodbye || heard == Rejected) {
+		heard = Late
+	}
+	return heard, follows(was, heard)
 }
 
 // follows is the table of transitions. Everything else means nothing: repeated, contradicted or invented outcomes change nothing.
@@ -53,6 +63,22 @@ func follows(was, to Outcome) bool {
 	case Unleased, Crashed, Reverted, Rejected:
 	}
 	return false
+}
+
+// held is how many hosts of ring k have this outcome; 0 for a ring that there is not. An event about a host that is not there means
+// nothing, whoever invented it.
+func (s State) held(k int, o Outcome) int64 {
+	if k < 0 || k >= len(s.Rings) {
+		return 0
+	}
+	ring := &s.Rings[k]
+	if o == Pending {
+		return ring.Leased - ring.Resolved()
+	}
+	if n := ring.count(o); n != nil {
+		return *n
+	}
+	return 0
 }
 
 // count is the counter of an outcome, nil for Pending.
@@ -99,11 +125,8 @@ func (t *turn) ramp(was, to Outcome) {
 	}
 }
 
-// judge lets the breaker speak. Nothing may delay a trip.
+// judge lets the armed breaker speak. Nothing may delay a trip.
 func (t *turn) judge() {
-	if !t.Armed(t.Last) {
-		return
-	}
 	before := t.Alarm
 	t.Alarm = t.Breaker.Alarm(t.Plan.Breaker)
 	switch {
@@ -111,7 +134,7 @@ func (t *turn) judge() {
 		t.trip()
 	case t.Alarm == breaker.Amber && before == breaker.Quiet:
 		t.Window = max(1, t.Window/2)
-		t.record(DidAmber, "evidence %.3g reached amber %g: the window is halved to %d and does not grow", t.Evidence(), t.Plan.Breaker.Amber, t.allowed())
+		t.record(DidAmber, "evidence %.3g reached amber %g: the window is halved to %d and does not grow", t.Evidence(), t.Plan.Breaker.Amber, t.Allowed())
 		t.do(Notify{Severity: "page", Text: fmt.Sprintf("%s %s looks suspicious: %d of %d hosts harmed", t.Release.Component, t.Release.Version, t.Harmed(), t.Exposed())})
 	case t.Alarm == breaker.Quiet && before == breaker.Amber:
 		t.record(DidClear, "evidence fell to %.3g, below amber %g: the window may grow again", t.Evidence(), t.Plan.Breaker.Amber)

@@ -26,7 +26,7 @@ const (
 	RolledBack Phase = "rolled_back" // by an operator: halted, recalled, rolled back
 )
 
-// Final tells whether nothing leads out of the phase.
+// Final tells whether no host is exposed from the phase any more, nor from any that follows: a halted rollout can still be rolled back.
 func (p Phase) Final() bool { return p == Halted || p == Tripped || p == RolledBack }
 
 // Recalls tells whether the phase recalls the release.
@@ -36,6 +36,7 @@ func (p Phase) Recalls() bool { return p == Tripped || p == RolledBack }
 type Release struct {
 	Component string           `json:"component"`
 	Version   string           `json:"version"`
+	Serial    int64            `json:"serial"`
 	Manifest  release.Digest   `json:"manifest"`
 	Artifacts []release.Digest `json:"artifacts"`
 }
@@ -60,10 +61,11 @@ type State struct {
 	Available int64 `json:"available"` // those of them that the open ring selects
 
 	Started   time.Time     `json:"started"`
-	Last      time.Time     `json:"last"`     // newest time seen; never goes back
+	Last      time.Time     `json:"last"`     // of the newest event; goes back only with the clock, by more than MaxGap
 	Observed  time.Duration `json:"observed"` // time lived through, at most MaxGap between two events: clocks may jump
 	FirstHarm time.Time     `json:"first_harm,omitzero"`
-	Ended     time.Time     `json:"ended,omitzero"` // of a final or complete phase
+	Ended     time.Time     `json:"ended,omitzero"`   // of a final or complete phase
+	Watched   time.Time     `json:"watched,omitzero"` // until when late harm can trip a complete rollout: the plan's watch after its last lease
 
 	Recovered int64  `json:"recovered"` // harmed hosts that run their last-known-good release again
 	Returned  int64  `json:"returned"`  // exposed but unharmed hosts that went back because of the recall
@@ -109,19 +111,20 @@ func (s State) Harmed() int64 { return s.sum(RingState.Harmed) }
 func (s State) Evidence() float64 { return s.Breaker.Evidence(s.Plan.Breaker) }
 
 // Armed tells whether outcomes can still trip the breaker at time t: while hosts are being exposed, and for the plan's watch after.
+// Latecomers to a complete rollout are exposed too.
 func (s State) Armed(t time.Time) bool {
 	switch s.Phase {
 	case Running, Paused:
 		return true
 	case Complete:
-		return t.Before(s.Ended.Add(time.Duration(s.Plan.Watch))) || s.Unconfirmed > 0
+		return t.Before(s.Watched) || s.Unconfirmed > 0
 	case None, Halted, Tripped, RolledBack:
 	}
 	return false
 }
 
 // Size is the number of hosts that the open ring holds.
-func (s State) Size() int64 { return s.Plan.Size(s.Ring, s.Eligible, s.earlier()) }
+func (s State) Size() int64 { return s.size(s.Ring) }
 
 // Clone returns a state that shares nothing mutable with s.
 func (s State) Clone() State {
@@ -137,10 +140,10 @@ func (s State) sum(f func(RingState) int64) int64 {
 	return n
 }
 
-func (s State) earlier() int64 {
-	var n int64
-	for _, r := range s.Rings[:s.Ring] {
-		n += r.Leased
+func (s State) size(k int) int64 {
+	var earlier int64
+	for _, r := range s.Rings[:k] {
+		earlier += r.Leased
 	}
-	return n
+	return s.Plan.Size(k, s.Eligible, earlier)
 }

@@ -55,15 +55,20 @@ func (t *turn) record(v Verdict, format string, args ...any) {
 	})
 }
 
-// pass moves the observed time. It never goes back and never jumps by more than MaxGap.
+// pass moves the observed time. It never goes back and never jumps by more than MaxGap. An event that comes a little out of order moves
+// nothing; when the clock itself was put back, time goes on from there, so that nothing waits for a wrong time to come. Only the wall
+// clock's reading counts: it is what a replay will see.
 func (t *turn) pass(at time.Time) {
-	gap := min(max(at.Sub(t.Last), 0), MaxGap)
-	if at.After(t.Last) {
-		t.Last = at
+	at = at.Round(0)
+	gap := at.Sub(t.Last)
+	if gap < 0 && gap >= -MaxGap {
+		return
 	}
+	t.Last = at
 	if t.Phase.Final() {
 		return
 	}
+	gap = min(max(gap, 0), MaxGap)
 	t.Observed += gap
 	for i := range t.Rings {
 		t.Rings[i].HostHours += float64(t.Rings[i].Confirmed) * gap.Hours()
@@ -71,13 +76,14 @@ func (t *turn) pass(at time.Time) {
 }
 
 func (t *turn) start(e Started) {
-	if t.Phase != None {
+	if t.Phase != None || len(e.Plan.Rings) == 0 {
 		return
 	}
+	at := e.At.Round(0)
 	t.State = State{
 		ID: e.ID, Release: e.Release, Plan: e.Plan, Phase: Running,
 		Rings: make([]RingState, len(e.Plan.Rings)), Window: float64(e.Plan.Window.Start), Alarm: breaker.Quiet,
-		Eligible: e.Eligible, Remaining: e.Eligible, Started: e.At, Last: e.At, Reason: e.Reason,
+		Eligible: e.Eligible, Remaining: e.Eligible, Started: at, Last: at, Reason: e.Reason,
 	}
 	t.record(DidStart, "%s started %s %s on plan %s: ring %s of %d hosts is open", e.Actor, e.Release.Component, e.Release.Version,
 		e.Plan.Name, e.Plan.Rings[0].Name, t.Size())
@@ -128,6 +134,9 @@ func (t *turn) enter(p Phase, reason string) {
 		t.Ended = t.Last
 	}
 }
+
+// watch keeps the breaker armed for late harm, from now on.
+func (t *turn) watch() { t.Watched = t.Last.Add(time.Duration(t.Plan.Watch)) }
 
 func (t *turn) recovered(e HostRecovered) {
 	if e.Was.Harms() {

@@ -1,0 +1,208 @@
+package breaker_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
+)
+
+func ceiling(p0 float64) breaker.Params { return breaker.Params{Ceiling: p0}.Defaulted() }
+
+// simulate leases hosts in cohorts: all of a cohort are booked as good, then the bad ones are flipped, because bad news comes first. It
+// returns how many were booked when the breaker tripped, or limit if it never did.
+func simulate(chance *rand.Rand, p breaker.Params, bad float64, cohort, limit int64) int64 {
+	var s breaker.State
+	for s.Booked < limit {
+		flips := 0
+		for range cohort {
+			s = s.Book()
+			if chance.Float64() < bad {
+				flips++
+			}
+		}
+		for range flips {
+			if s = s.Flip(); s.Alarm(p) == breaker.Trip {
+				return s.Booked
+			}
+		}
+	}
+	return limit
+}
+
+// The measured hosts exposed to trip, alpha 1e-4, outcomes known one after the other, of a fault that harms a share of the hosts on top
+// of the ceiling.
+func TestExposedToTrip(t *testing.T) {
+	t.Parallel()
+	const runs = 600
+	for _, test := range []struct{ p0, effect, want float64 }{
+		{1e-3, 1, 2.0},
+		{1e-3, 0.5, 4.8},
+		{1e-3, 0.1, 34.4},
+		{1e-3, 0.01, 718},
+		{1e-4, 1, 2.0},
+		{1e-4, 0.5, 4.1},
+		{1e-4, 0.1, 22.8},
+		{1e-4, 0.01, 346},
+	} {
+		t.Run(fmt.Sprintf("ceiling %g effect %g", test.p0, test.effect), func(t *testing.T) {
+			t.Parallel()
+			p, chance := ceiling(test.p0), rand.New(rand.NewPCG(1, 2))
+			total := int64(0)
+			for range runs {
+				total += simulate(chance, p, test.p0+test.effect*(1-test.p0), 1, 1e6)
+			}
+			if got := float64(total) / runs; math.Abs(got-test.want) > 0.15*test.want {
+				t.Errorf("got %.2f hosts exposed to trip, want %g", got, test.want)
+			}
+			if got := breaker.ExposedToTrip(test.effect, p); got < 0.9*test.want || got > 1.6*test.want+1 {
+				t.Errorf("got %g hosts by the formula, want about %g, rather more", got, test.want)
+			}
+		})
+	}
+}
+
+// Ville's inequality: under the null the evidence reaches 1/alpha in at most a share alpha of all rollouts, however often one looks, and
+// also when bad news overtakes good.
+func TestFalseTripsStayBelowAlpha(t *testing.T) {
+	t.Parallel()
+	const runs, hosts = 1000, 20_000
+	for _, alpha := range []float64{0.05, 0.01} {
+		for _, cohort := range []int64{1, 100} {
+			t.Run(fmt.Sprintf("alpha %g cohort %d", alpha, cohort), func(t *testing.T) {
+				t.Parallel()
+				p, chance := breaker.Params{Ceiling: 0.01, Alpha: alpha}.Defaulted(), rand.New(rand.NewPCG(3, 4))
+				trips := 0
+				for range runs {
+					if simulate(chance, p, p.Ceiling, cohort, hosts) < hosts {
+						trips++
+					}
+				}
+				if most := alpha*runs + 3*math.Sqrt(alpha*runs); float64(trips) > most {
+					t.Errorf("got %d false trips of %d, want at most %g", trips, runs, most)
+				}
+			})
+		}
+	}
+}
+
+func TestEvidenceIsFiniteAndMonotone(t *testing.T) {
+	t.Parallel()
+	for _, p := range []breaker.Params{ceiling(1e-3), ceiling(1e-4), ceiling(0.2), ceiling(1e-14), ceiling(1e-300)} {
+		for _, booked := range []int64{0, 1, 2, 100, 12_345, 1e8, math.MaxInt64 / 4} {
+			before := -1.0
+			for _, bad := range []int64{0, 1, 2, 3, 50, 99, 10_000, 12_345, 1e6, 1e8, math.MaxInt64 / 4} {
+				if bad > booked {
+					break
+				}
+				got := breaker.State{Booked: booked, Bad: bad}.Evidence(p)
+				if math.IsNaN(got) || math.IsInf(got, 0) || got < before {
+					t.Errorf("ceiling %g: got E = %g for %d of %d, after %g for fewer", p.Ceiling, got, bad, booked, before)
+				}
+				before = got
+			}
+		}
+	}
+}
+
+func TestEvidenceFallsWithGoodHosts(t *testing.T) {
+	t.Parallel()
+	p := ceiling(1e-3)
+	for bad := range int64(5) {
+		before := math.Inf(1)
+		for good := range int64(2000) {
+			got := breaker.State{Booked: good + bad, Bad: bad}.Evidence(p)
+			if got >= before {
+				t.Fatalf("got E = %g with %d good hosts and %d bad ones, %g with one less", got, good, bad, before)
+			}
+			before = got
+		}
+	}
+}
+
+func TestBookFlipUnbook(t *testing.T) {
+	t.Parallel()
+	var s breaker.State
+	if got := s.Evidence(ceiling(1e-3)); math.Abs(got-1) > 1e-12 {
+		t.Errorf("got E = %g of nothing, want 1", got)
+	}
+	if s.Flip() != s || s.Unbook() != s {
+		t.Errorf("got %+v and %+v of nobody, want nobody", s.Flip(), s.Unbook())
+	}
+	s = s.Book().Book().Book().Flip()
+	if want := (breaker.State{Booked: 3, Bad: 1}); s != want {
+		t.Errorf("got %+v, want %+v", s, want)
+	}
+	s = s.Unbook().Unbook().Unbook()
+	if want := (breaker.State{Booked: 1, Bad: 1}); s != want {
+		t.Errorf("got %+v, want %+v: a bad host stays in the test", s, want)
+	}
+}
+
+func TestAlarm(t *testing.T) {
+	t.Parallel()
+	p := ceiling(1e-3)
+	for _, test := range []struct {
+		state breaker.State
+		want  breaker.Alarm
+	}{
+		{breaker.State{}, breaker.Quiet},
+		{breaker.State{Booked: 1000}, breaker.Quiet},
+		{breaker.State{Booked: 2, Bad: 1}, breaker.Amber},
+		{breaker.State{Booked: 7, Bad: 1}, breaker.Quiet},
+		{breaker.State{Booked: 2, Bad: 2}, breaker.Trip},
+		{breaker.State{Booked: 5, Bad: 2}, breaker.Amber},
+	} {
+		if got := test.state.Alarm(p); got != test.want {
+			t.Errorf("%+v: got %s at E = %g, want %s", test.state, got, test.state.Evidence(p), test.want)
+		}
+	}
+}
+
+func TestBadToTrip(t *testing.T) {
+	t.Parallel()
+	p := ceiling(1e-3)
+	for n, want := range map[int64]int64{0: 1, 1: 2, 2: 2, 50: 3, 1000: 8} {
+		got := breaker.BadToTrip(n, p)
+		if got != want {
+			t.Errorf("got %d bad hosts of %d to trip, want %d", got, n, want)
+		}
+		if got <= n && (breaker.State{Booked: n, Bad: got}).Alarm(p) != breaker.Trip || (breaker.State{Booked: n, Bad: got - 1}).Alarm(p) == breaker.Trip {
+			t.Errorf("%d bad hosts of %d are not the fewest that trip", got, n)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		p    breaker.Params
+		want []string
+	}{
+		"defaults":          {breaker.Params{}.Defaulted(), nil},
+		"nothing":           {breaker.Params{}, []string{"b.ceiling", "b.alpha", "b.amber"}},
+		"too much":          {breaker.Params{Ceiling: 0.3, Alpha: 0.1, Amber: 10}, []string{"b.ceiling", "b.alpha", "b.amber"}},
+		"below zero":        {breaker.Params{Ceiling: -1, Alpha: -1, Amber: -1}, []string{"b.ceiling", "b.alpha", "b.amber"}},
+		"not a number":      {breaker.Params{Ceiling: math.NaN(), Alpha: math.NaN(), Amber: math.NaN()}, []string{"b.ceiling", "b.alpha", "b.amber"}},
+		"amber beyond trip": {breaker.Params{Ceiling: 0.01, Alpha: 0.05, Amber: 20}, []string{"b.amber"}},
+	} {
+		var got []string
+		for _, problem := range test.p.Check("b") {
+			got = append(got, problem.Path)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: problems differ (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func BenchmarkEvidence(b *testing.B) {
+	p, s := ceiling(1e-3), breaker.State{Booked: 1_000_000, Bad: 700}
+	for b.Loop() {
+		s.Evidence(p)
+	}
+}
