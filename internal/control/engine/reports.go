@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+// Ask answers a prepared host's wish: a signed lease, or why it has to wait.
+func (e *Engine) Ask(ctx context.Context, id fleet.EndpointID, wish api.Wish) (envelope []byte, refusal string, err error) {
+	r, err := e.entry(rollout.ID(wish.Rollout))
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, "there is no such rollout", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if string(r.state.Release.Manifest) != wish.Manifest || !e.board.current(r.state) {
+		return nil, "the rollout is not for this release any more; fetch the directive again", nil
+	}
+	host, ok := e.host(r, id)
+	if !ok {
+		return nil, "", fault.New(fault.Denied, "grant a lease: endpoint %s is not enrolled", id)
+	}
+	effects, err := e.step(ctx, r, rollout.LeaseAsked{At: stamp(e.Clock.Now()), Host: host}, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	if waiting, no := refused(effects); no {
+		return nil, waiting.Text, nil
+	}
+	envelope, err = e.Signer.SignLease(ctx, wire(r.state, r.leases[id]))
+	return envelope, "", err
+}
+
+func wire(s rollout.State, l store.Lease) api.Lease {
+	return api.Lease{
+		ID: l.ID, Endpoint: string(l.Endpoint), Component: s.Release.Component, Rollout: string(s.ID), Manifest: string(s.Release.Manifest),
+		Ring: l.Ring, Started: s.Started, Issued: l.Issued, Expires: l.Expires, Deadline: l.Deadline,
+	}
+}
+
+// Pending tells whether an endpoint holds a lease without an outcome: it should be heard often.
+func (e *Engine) Pending(id fleet.EndpointID, component string) bool {
+	for _, rolloutID := range e.board.rollouts(component) {
+		r, err := e.entry(rolloutID)
+		if err != nil {
+			continue
+		}
+		r.mu.Lock()
+		_, pending := r.due[id]
+		r.mu.Unlock()
+		if pending {
+			return true
+		}
+	}
+	return false
+}
+
+// drainAtOnce bounds the reports held in memory by one drain.
+const drainAtOnce = 500
+
+// Drain takes in all reports that are stored and were not decided on yet, in the order in which they arrived.
+func (e *Engine) Drain(ctx context.Context) error {
+	e.drain.Lock()
+	defer e.drain.Unlock()
+	for {
+		reports, err := e.Store.UntakenReports(ctx, 0, drainAtOnce)
+		if err != nil {
+			return fmt.Errorf("read new reports: %w", err)
+		}
+		for _, report := range reports {
+			if err := e.take(ctx, report); err != nil {
+				return fmt.Errorf("take in report %d of %s: %w", report.Seq, report.Endpoint, err)
+			}
+		}
+		if len(reports) < drainAtOnce {
+			return nil
+		}
+	}
+}
+
+// take folds one report into its rollout. A report that belongs to no lease is kept, and marked as taken.
+func (e *Engine) take(ctx context.Context, stored store.Report) error {
+	key := store.ReportKey{Endpoint: stored.Endpoint, Seq: stored.Seq}
+	var report api.Report
+	if err := json.Unmarshal(stored.Data, &report); err != nil {
+		e.Log.WarnContext(ctx, "a stored report cannot be read", slog.String("endpoint", string(stored.Endpoint)), slog.Int64("seq", stored.Seq))
+		return e.Store.MarkTaken(ctx, key)
+	}
+	r, err := e.entry(rollout.ID(report.Rollout))
+	if err != nil {
+		return e.Store.MarkTaken(ctx, key)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lease, ok := r.leases[stored.Endpoint]
+	if !ok || report.Manifest != string(r.state.Release.Manifest) {
+		return e.Store.MarkTaken(ctx, key)
+	}
+	if report.Outcome == api.OutcomeRecovered && lease.Outcome == rollout.Pending {
+		lease, err = e.leave(ctx, r, lease)
+		if err != nil {
+			return err
+		}
+	}
+	event := e.eventOf(report, lease)
+	if event == nil {
+		return e.Store.MarkTaken(ctx, key)
+	}
+	_, err = e.step(ctx, r, event, &key)
+	return err
+}
+
+// leave takes a host out of the test that went back on a recall before it was proved: it was exposed, and tells nothing.
+func (e *Engine) leave(ctx context.Context, r *entry, l store.Lease) (store.Lease, error) {
+	event := rollout.OutcomeKnown{
+		At: stamp(e.Clock.Now()), Endpoint: l.Endpoint, Ring: l.Ring, Was: l.Outcome, Outcome: rollout.Goodbye,
+		Detail: "recalled before it was proved",
+	}
+	_, err := e.step(ctx, r, event, nil)
+	return r.leases[l.Endpoint], err
+}
+
+// eventOf reads a report as an event, or nil if it tells nothing new.
+func (e *Engine) eventOf(report api.Report, l store.Lease) rollout.Event {
+	at := stamp(e.Clock.Now())
+	switch report.Outcome {
+	case api.OutcomeRecovered:
+		if !l.Recovered.IsZero() {
+			return nil
+		}
+		return rollout.HostRecovered{At: at, Endpoint: l.Endpoint, Was: l.Outcome}
+	case api.OutcomeBooted:
+		return rollout.HostBooted{At: at, Endpoint: l.Endpoint, Ring: l.Ring}
+	}
+	outcome := rollout.Outcome(report.Outcome)
+	if _, follows := rollout.Follow(l.Outcome, outcome); !follows || outcome == rollout.Silent || outcome == rollout.Late {
+		return nil
+	}
+	return rollout.OutcomeKnown{At: at, Endpoint: l.Endpoint, Ring: l.Ring, Was: l.Outcome, Outcome: outcome, Detail: clip(report.Detail)}
+}
+
+func clip(s string) string {
+	const most = 500
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

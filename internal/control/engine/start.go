@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+	"github.com/firebreak-dev/firebreak/internal/domain/plan"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+// prepare checks the guardrails of a start and makes its event. The plan is frozen into it. The caller holds the engine's lock.
+func (e *Engine) prepare(ctx context.Context, want api.StartRollout, actor string) (rollout.Started, error) {
+	published, err := e.Releases.Release(ctx, want.Component, want.Version)
+	if err != nil {
+		return rollout.Started{}, err
+	}
+	m := published.Manifest
+	if err := e.guard(ctx, published); err != nil {
+		return rollout.Started{}, err
+	}
+	p, err := e.planFor(ctx, m, want.Plan)
+	if err != nil {
+		return rollout.Started{}, err
+	}
+	now := e.Clock.Now()
+	nobody := func(fleet.EndpointID) bool { return false }
+	census := e.Fleet.Count(m.Component, now.Add(-e.Reach), nobody, nil)
+	return rollout.Started{
+		At: stamp(now), ID: rollout.ID(e.NewID("ro")), Plan: p, Eligible: census.Eligible, Actor: actor, Reason: want.Reason,
+		Release: rollout.Release{
+			Component: m.Component, Version: m.Version, Serial: m.Serial, Manifest: published.Digest, Artifacts: m.Digests(),
+		},
+	}, nil
+}
+
+// guard refuses what must not be rolled out: a recalled release, recalled bytes under a new name, a release below the floor, and a second
+// rollout of a component.
+func (e *Engine) guard(ctx context.Context, p release.Published) error {
+	recalls, err := e.Releases.Recalls(ctx, p.Manifest.Component)
+	if err != nil {
+		return err
+	}
+	for _, r := range recalls {
+		if r.Manifest == p.Digest {
+			return fault.New(fault.Conflict, "the release was recalled: %s", r.Reason).Hint("mend it and publish it as a new version")
+		}
+		for _, a := range p.Manifest.Digests() {
+			if slices.Contains(r.Artifacts, a) {
+				return fault.New(fault.Conflict, "its artifact %s was recalled with version %s: %s", a.Short(), r.Version, r.Reason).
+					Hint("the same bytes under a new version are still the same bytes; mend them")
+			}
+		}
+	}
+	all, err := e.Releases.Releases(ctx, p.Manifest.Component)
+	if err != nil {
+		return err
+	}
+	for _, other := range all {
+		if other.Manifest.Floor > p.Manifest.Serial {
+			return fault.New(fault.Conflict, "it is below the floor that version %s set: serial %d, floor %d", other.Manifest.Version,
+				p.Manifest.Serial, other.Manifest.Floor)
+		}
+	}
+	for _, r := range e.rollouts {
+		if s := r.snapshot(); s.Release.Component == p.Manifest.Component && (s.Phase == rollout.Running || s.Phase == rollout.Paused) {
+			return fault.New(fault.Conflict, "rollout %s of version %s is %s", s.ID, s.Release.Version, s.Phase).
+				Hint("wait for it, or end it with 'firebreak rollout halt %s'", s.ID)
+		}
+	}
+	return nil
+}
+
+// planFor is the plan that was signed with the release, or a stored one that stays within it.
+func (e *Engine) planFor(ctx context.Context, m release.Manifest, name string) (plan.Plan, error) {
+	signed := m.Plan.Defaulted()
+	if name == "" || name == signed.Name {
+		return signed, nil
+	}
+	row, err := e.Releases.Plan(ctx, name)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	wanted := row.Plan.Defaulted()
+	return wanted, fault.Problems("plan "+name+" is wider or faster than the plan signed with the release", plan.Within(signed, wanted))
+}
+
+// snapshot is the entry's state, for reading.
+func (r *entry) snapshot() rollout.State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.Clone()
+}

@@ -1,0 +1,168 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/registry"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+	"github.com/firebreak-dev/firebreak/internal/domain/plan"
+)
+
+// checkIn takes in what changed on a host and tells it what to look at, what it may activate, and when to come back.
+func (in *Ingest) checkIn(w http.ResponseWriter, r *http.Request, id fleet.EndpointID) error {
+	var body api.CheckIn
+	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	if err := check(body); err != nil {
+		return err
+	}
+	now := in.Clock.Now()
+	in.Fleet.Update(id, attributesOf(body.Attributes), body.Components, body.Boot)
+	known, ok := in.Fleet.Seen(id, now)
+	if !ok {
+		return unknown(id)
+	}
+	reply := api.CheckInReply{Now: now.Round(0), Resync: !known.Synced, Directives: in.directives(known), Reported: known.Reported}
+	ack, err := in.report(r, id, body.Reports, now)
+	if err != nil {
+		return err
+	}
+	reply.Ack = ack
+	for _, wish := range body.Wishes {
+		if err := in.ask(r, id, wish, &reply); err != nil {
+			return err
+		}
+	}
+	reply.PollMillis = in.poll(known, body).Milliseconds()
+	return answer(w, reply)
+}
+
+func (in *Ingest) directives(e registry.Endpoint) map[string]int64 {
+	if len(e.Components) == 0 {
+		return nil
+	}
+	sequences := make(map[string]int64, len(e.Components))
+	for component := range e.Components {
+		if _, sequence := in.Engine.Directive(component); sequence > 0 {
+			sequences[component] = sequence
+		}
+	}
+	return sequences
+}
+
+// report stores what a host reports, and lets the engine decide on it at once. The acknowledgement covers what is stored: a decision
+// that fails now is taken up again by the engine itself.
+func (in *Ingest) report(r *http.Request, id fleet.EndpointID, reports []api.Report, now time.Time) (int64, error) {
+	if len(reports) == 0 {
+		return 0, nil
+	}
+	rows := make([]store.Report, len(reports))
+	for i, report := range reports {
+		data, err := json.Marshal(report)
+		if err != nil {
+			return 0, fmt.Errorf("encode report %d: %w", report.Seq, err)
+		}
+		rows[i] = store.Report{Endpoint: id, Seq: report.Seq, Received: now, Data: data}
+	}
+	ack, err := in.Store.AddReports(r.Context(), id, now, rows)
+	if err != nil {
+		return 0, fmt.Errorf("store the reports of %s: %w", id, err)
+	}
+	in.Fleet.Report(id, ack)
+	if err := in.Engine.Drain(r.Context()); err != nil {
+		in.logFailure(r, "decide on new reports; will try again", err)
+	}
+	return ack, nil
+}
+
+func (in *Ingest) ask(r *http.Request, id fleet.EndpointID, wish api.Wish, reply *api.CheckInReply) error {
+	envelope, refusal, err := in.Engine.Ask(r.Context(), id, wish)
+	switch {
+	case err != nil:
+		return fmt.Errorf("answer a wish of %s: %w", id, err)
+	case refusal != "":
+		reply.Refusals = append(reply.Refusals, api.Refusal{Component: wish.Component, Reason: refusal})
+	default:
+		reply.Leases = append(reply.Leases, envelope)
+	}
+	return nil
+}
+
+// poll tells when a host should come back: soon while it is on its way to a new release.
+func (in *Ingest) poll(e registry.Endpoint, body api.CheckIn) time.Duration {
+	if len(body.Wishes) > 0 || len(body.Reports) > 0 {
+		return in.PollActive
+	}
+	for name, c := range e.Components {
+		if c.Phase != "idle" || in.Engine.Pending(e.ID, name) {
+			return in.PollActive
+		}
+	}
+	return in.PollIdle
+}
+
+func check(body api.CheckIn) error {
+	var problems []fault.Problem
+	require := func(ok bool, path, format string, args ...any) {
+		if !ok {
+			problems = append(problems, fault.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+		}
+	}
+	require(len(body.Reports) <= maxReports, "reports", "are %d; %d is the most", len(body.Reports), maxReports)
+	require(len(body.Components) <= maxComponents, "components", "are %d; %d is the most", len(body.Components), maxComponents)
+	require(len(body.Wishes) <= maxWishes, "wishes", "are %d; %d is the most", len(body.Wishes), maxWishes)
+	require(len(body.Boot) <= maxText, "boot", "is longer than %d bytes", maxText)
+	var before int64
+	for i, report := range body.Reports {
+		require(report.Seq > before, fmt.Sprintf("reports[%d].seq", i), "must be above %d, is %d", before, report.Seq)
+		before = report.Seq
+	}
+	for name := range body.Components {
+		require(plan.Name(name), "components", "has a bad name %q", name)
+	}
+	problems = append(problems, checkAttributes(body.Attributes)...)
+	return fault.Problems("read the check-in", problems)
+}
+
+func checkAttributes(a *api.Attributes) []fault.Problem {
+	if a == nil {
+		return nil
+	}
+	var problems []fault.Problem
+	for path, v := range map[string]string{
+		"os": a.OS, "version": a.Version, "kernel": a.Kernel, "arch": a.Arch, "class": a.Class, "region": a.Region, "site": a.Site,
+	} {
+		if len(v) > maxText {
+			problems = append(problems, fault.Problem{Path: "attributes." + path, Message: fmt.Sprintf("is longer than %d bytes", maxText)})
+		}
+	}
+	return problems
+}
+
+func attributesOf(a *api.Attributes) *fleet.Attributes {
+	if a == nil {
+		return nil
+	}
+	converted := fleet.Attributes(*a)
+	return &converted
+}
+
+// decode reads a bounded JSON body. Unknown fields are ignored: an agent may be newer than its control plane.
+func decode(w http.ResponseWriter, r *http.Request, into any) error {
+	var buffer bytes.Buffer
+	if _, err := buffer.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		return fault.New(fault.Invalid, "read the request: %w", err)
+	}
+	if err := json.Unmarshal(buffer.Bytes(), into); err != nil {
+		return fault.New(fault.Invalid, "read the request: it is not the JSON that was expected: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+// Package registry is the fleet in memory: who is enrolled, what each host last said of itself and when. It answers the questions of
+// the hot path without a database, and counts the fleet for the rollouts.
+package registry
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+)
+
+// Endpoint is what is known of one host. Values handed out are copies; maps in them must not be changed.
+type Endpoint struct {
+	ID         fleet.EndpointID
+	Subject    fleet.Subject
+	Enrolled   time.Time
+	LastSeen   time.Time
+	Boot       string
+	Components map[string]api.Component
+	Reported   int64 // highest report number stored
+	Synced     bool  // it sent its whole state since this server started
+}
+
+// Registry is safe for concurrent use.
+type Registry struct {
+	mu        sync.RWMutex
+	endpoints map[fleet.EndpointID]*Endpoint
+	touched   map[fleet.EndpointID]bool // seen since the last Flush
+	changed   map[fleet.EndpointID]bool // changed since the last Flush
+}
+
+// New makes an empty registry.
+func New() *Registry {
+	return &Registry{
+		endpoints: map[fleet.EndpointID]*Endpoint{}, touched: map[fleet.EndpointID]bool{}, changed: map[fleet.EndpointID]bool{},
+	}
+}
+
+// Put adds or replaces an endpoint.
+func (r *Registry) Put(e Endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endpoints[e.ID] = &e
+}
+
+// Get returns an endpoint.
+func (r *Registry) Get(id fleet.EndpointID) (Endpoint, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e, ok := r.endpoints[id]
+	if !ok {
+		return Endpoint{}, false
+	}
+	return *e, true
+}
+
+// Len is the number of enrolled endpoints.
+func (r *Registry) Len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.endpoints)
+}
+
+// Seen notes that an endpoint was heard and returns it.
+func (r *Registry) Seen(id fleet.EndpointID, at time.Time) (Endpoint, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, ok := r.endpoints[id]
+	if !ok {
+		return Endpoint{}, false
+	}
+	e.LastSeen = at
+	r.touched[id] = true
+	return *e, true
+}
+
+// Update takes in what an endpoint says of itself; nil parts stay as they were.
+func (r *Registry) Update(id fleet.EndpointID, attributes *fleet.Attributes, components map[string]api.Component, boot string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, ok := r.endpoints[id]
+	if !ok {
+		return
+	}
+	if attributes != nil {
+		e.Subject.Attributes = *attributes
+	}
+	if components != nil {
+		e.Components = maps.Clone(components)
+		e.Synced = true
+	}
+	if boot != "" {
+		e.Boot = boot
+	}
+	r.changed[id] = true
+}
+
+// Report notes the highest report number that is stored of an endpoint.
+func (r *Registry) Report(id fleet.EndpointID, seq int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.endpoints[id]; ok {
+		e.Reported = max(e.Reported, seq)
+	}
+}
+
+// Flush returns what was seen and what was changed since the last call.
+func (r *Registry) Flush() (seen map[fleet.EndpointID]time.Time, changed []Endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen = make(map[fleet.EndpointID]time.Time, len(r.touched))
+	for id := range r.touched {
+		seen[id] = r.endpoints[id].LastSeen
+	}
+	for id := range r.changed {
+		changed = append(changed, *r.endpoints[id])
+	}
+	clear(r.touched)
+	clear(r.changed)
+	return seen, changed
+}
+
+// Census counts hosts for one rollout.
+type Census struct {
+	Eligible  int64 // have the component and were heard since, or are exposed
+	Remaining int64 // of them, not exposed
+	Available int64 // of those, picked by the selector
+}
+
+// Count takes a census of the hosts that have the component.
+func (r *Registry) Count(component string, since time.Time, exposed func(fleet.EndpointID) bool, ring fleet.Selector) Census {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var c Census
+	for id, e := range r.endpoints {
+		if _, has := e.Components[component]; !has {
+			continue
+		}
+		gone := exposed(id)
+		if !gone && e.LastSeen.Before(since) {
+			continue
+		}
+		c.Eligible++
+		if gone {
+			continue
+		}
+		c.Remaining++
+		if ring.Matches(e.Subject) {
+			c.Available++
+		}
+	}
+	return c
+}
+
+// Sizes counts the hosts that have the component in a tenant and in a site.
+func (r *Registry) Sizes(component string, tenant fleet.TenantID, site string) (inTenant, inSite int64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, e := range r.endpoints {
+		if _, has := e.Components[component]; !has {
+			continue
+		}
+		if e.Subject.Tenant == tenant {
+			inTenant++
+		}
+		if e.Subject.Attributes.Site == site {
+			inSite++
+		}
+	}
+	return inTenant, inSite
+}
+
+// All lists the endpoints by id, from after on, at most limit.
+func (r *Registry) All(after fleet.EndpointID, limit int) []Endpoint {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	ids := slices.Sorted(maps.Keys(r.endpoints))
+	from, found := slices.BinarySearch(ids, after)
+	if found {
+		from++
+	}
+	ids = ids[from:min(from+limit, len(ids))]
+	list := make([]Endpoint, len(ids))
+	for i, id := range ids {
+		list[i] = *r.endpoints[id]
+	}
+	return list
+}

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+const leaseColumns = `rollout, endpoint, id, tenant, site, ring, issued, expires, deadline, outcome, known, detail, recovered`
+
+func scanLease(r row) (Lease, error) {
+	var l Lease
+	err := r.Scan(&l.Rollout, &l.Endpoint, &l.ID, &l.Tenant, &l.Site, &l.Ring, timeColumn{&l.Issued}, timeColumn{&l.Expires},
+		timeColumn{&l.Deadline}, &l.Outcome, timeColumn{&l.Known}, &l.Detail, timeColumn{&l.Recovered})
+	return l, err
+}
+
+func upsertLease(ctx context.Context, tx *sql.Tx, l Lease) error {
+	_, err := tx.ExecContext(ctx,
+		`INSERT INTO leases (`+leaseColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+		ON CONFLICT (rollout, endpoint) DO UPDATE SET id = excluded.id, tenant = excluded.tenant, site = excluded.site, ring = excluded.ring,
+		issued = excluded.issued, expires = excluded.expires, deadline = excluded.deadline, outcome = excluded.outcome,
+		known = excluded.known, detail = excluded.detail, recovered = excluded.recovered`,
+		l.Rollout, l.Endpoint, l.ID, l.Tenant, l.Site, l.Ring, micros(l.Issued), micros(l.Expires), micros(l.Deadline), l.Outcome,
+		micros(l.Known), l.Detail, micros(l.Recovered))
+	return err
+}
+
+// Leases lists all leases of a rollout in the order of endpoints.
+func (s *Store) Leases(ctx context.Context, id rollout.ID) ([]Lease, error) {
+	all, err := list(ctx, s.reader, scanLease, `SELECT `+leaseColumns+` FROM leases WHERE rollout = $1 ORDER BY endpoint`, id)
+	return all, s.fail(err, "list leases of rollout "+string(id))
+}
+
+// Lease finds the lease that an endpoint got in a rollout.
+func (s *Store) Lease(ctx context.Context, id rollout.ID, endpoint fleet.EndpointID) (Lease, error) {
+	l, err := one(ctx, s.reader, scanLease, none("it never got one"),
+		`SELECT `+leaseColumns+` FROM leases WHERE rollout = $1 AND endpoint = $2`, id, endpoint)
+	return l, s.fail(err, "find lease of endpoint "+string(endpoint)+" in rollout "+string(id))
+}
+
+// LeasesOfEndpoint lists the leases that an endpoint got in all rollouts, in the order of rollouts' ids.
+func (s *Store) LeasesOfEndpoint(ctx context.Context, endpoint fleet.EndpointID) ([]Lease, error) {
+	all, err := list(ctx, s.reader, scanLease, `SELECT `+leaseColumns+` FROM leases WHERE endpoint = $1 ORDER BY rollout`, endpoint)
+	return all, s.fail(err, "list leases of endpoint "+string(endpoint))
+}
+
+// PendingLeases lists the leases of all rollouts whose outcome is not known, by deadline.
+func (s *Store) PendingLeases(ctx context.Context) ([]Lease, error) {
+	all, err := list(ctx, s.reader, scanLease,
+		`SELECT `+leaseColumns+` FROM leases WHERE outcome = 'pending' ORDER BY deadline, rollout, endpoint`)
+	return all, s.fail(err, "list pending leases")
+}

@@ -1,0 +1,30 @@
+package store
+
+import (
+	"context"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+)
+
+// migrate brings the schema up to date, each migration in its own transaction. It refuses a database that a newer program has
+// changed: this one could not know what it would break.
+func (s *Store) migrate(ctx context.Context) error {
+	const what = "bring the database up to date"
+	p, err := goose.NewProvider(s.dialect.Goose, s.writer, s.dialect.Migrations,
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return s.fail(err, what)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return s.fail(err, what)
+	}
+	if have > want {
+		return fault.New(fault.Conflict, "%s: its schema is version %d, this program knows versions up to %d", what, have, want).
+			Hint("Start the newer firebreak again, or restore the backup that was made before it was installed.")
+	}
+	_, err = p.Up(context.WithoutCancel(ctx))
+	return s.fail(err, what)
+}

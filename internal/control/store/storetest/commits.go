@@ -1,0 +1,136 @@
+package storetest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+func commitTests() []test {
+	return []test{
+		{"commit/a rollout is created once", commitCreatesOnce},
+		{"commit/only the next revision", commitNextRevision},
+		{"commit/one of many at the same revision", commitRace},
+		{"commit/all or nothing", commitAtomic},
+		{"commit/a report is taken in once", commitTakesReportOnce},
+		{"commit/parts of another rollout are refused", commitIncoherent},
+		{"commit/a caller who went away changes nothing or everything", commitCancelled},
+	}
+}
+
+func commitCreatesOnce(t *testing.T, s *store.Store) {
+	ok(t, s.Commit(t.Context(), commit("r1", 1)))
+	refused(t, s.Commit(t.Context(), commit("r1", 1)), fault.Conflict)
+	refused(t, s.Commit(t.Context(), commit("r2", 2)), fault.NotFound)
+	same(t, len(must[[]store.Rollout](t)(s.Rollouts(t.Context(), "", 0))), 1)
+}
+
+func commitNextRevision(t *testing.T, s *store.Store) {
+	ok(t, s.Commit(t.Context(), commit("r1", 1)))
+	ok(t, s.Commit(t.Context(), commit("r1", 2)))
+	for _, revision := range []int64{-1, 0, 1, 2, 4} {
+		refused(t, s.Commit(t.Context(), commit("r1", revision)), fault.Conflict)
+	}
+	same(t, must[store.Rollout](t)(s.Rollout(t.Context(), "r1")).Revision, 2)
+	same(t, len(must[[]store.Event](t)(s.Events(t.Context(), "r1", 0, 0))), 2)
+}
+
+func commitRace(t *testing.T, s *store.Store) {
+	ok(t, s.Commit(t.Context(), commit("r1", 1)))
+	var won atomic.Int64
+	var racers sync.WaitGroup
+	for range 8 {
+		racers.Go(func() {
+			if err := s.Commit(t.Context(), commit("r1", 2)); err == nil {
+				won.Add(1)
+			} else {
+				refused(t, err, fault.Conflict)
+			}
+		})
+	}
+	racers.Wait()
+	same(t, won.Load(), 1)
+}
+
+// full makes a commit that changes everything that a commit can.
+func full(id rollout.ID, revision int64) store.Commit {
+	c := commit(id, revision)
+	c.Lease, c.Recall, c.Incident = lease(id, "ep-1"), recall(id, "v2"), incident(id, "i1")
+	c.Report = &store.ReportKey{Endpoint: "ep-1", Seq: 1}
+	return c
+}
+
+func commitAtomic(t *testing.T, s *store.Store) {
+	ok(t, s.Commit(t.Context(), commit("r1", 1)))
+	refused(t, s.Commit(t.Context(), full("r1", 2)), fault.NotFound) // the report is not there
+	same(t, must[store.Rollout](t)(s.Rollout(t.Context(), "r1")).Revision, 1)
+	same(t, len(must[[]store.Event](t)(s.Events(t.Context(), "r1", 0, 0))), 1)
+	same(t, must[[]store.Lease](t)(s.Leases(t.Context(), "r1")), nil)
+	same(t, must[[]store.Recall](t)(s.Recalls(t.Context(), "")), nil)
+	same(t, must[[]store.Incident](t)(s.Incidents(t.Context())), nil)
+
+	ok(t, s.PutEndpoint(t.Context(), endpoint("ep-1")))
+	must[int64](t)(s.AddReports(t.Context(), "ep-1", now, reports(1)))
+	ok(t, s.Commit(t.Context(), full("r1", 2)))
+	same(t, must[[]store.Lease](t)(s.Leases(t.Context(), "r1")), []store.Lease{*lease("r1", "ep-1")})
+	same(t, must[[]store.Recall](t)(s.Recalls(t.Context(), "")), []store.Recall{*recall("r1", "v2")})
+	same(t, must[[]store.Incident](t)(s.Incidents(t.Context())), []store.Incident{*incident("r1", "i1")})
+	same(t, must[[]store.Report](t)(s.UntakenReports(t.Context(), 0, 0)), nil)
+}
+
+func commitTakesReportOnce(t *testing.T, s *store.Store) {
+	ok(t, s.PutEndpoint(t.Context(), endpoint("ep-1")))
+	must[int64](t)(s.AddReports(t.Context(), "ep-1", now, reports(1)))
+	take := func(revision int64) error {
+		c := commit("r1", revision)
+		c.Report = &store.ReportKey{Endpoint: "ep-1", Seq: 1}
+		return s.Commit(t.Context(), c)
+	}
+	ok(t, take(1))
+	refused(t, take(2), fault.Conflict)
+	same(t, must[store.Rollout](t)(s.Rollout(t.Context(), "r1")).Revision, 1)
+}
+
+func commitIncoherent(t *testing.T, s *store.Store) {
+	spoil := []func(*store.Commit){
+		func(c *store.Commit) { c.State.ID = "r2" },
+		func(c *store.Commit) { c.Lease = lease("r2", "ep-1") },
+		func(c *store.Commit) { c.Recall = recall("r2", "v2") },
+		func(c *store.Commit) { c.Incident = incident("r2", "i1") },
+	}
+	for _, f := range spoil {
+		c := commit("r1", 1)
+		f(&c)
+		refused(t, s.Commit(t.Context(), c), fault.Internal)
+	}
+	same(t, must[[]store.Rollout](t)(s.Rollouts(t.Context(), "", 0)), nil)
+}
+
+func commitCancelled(t *testing.T, s *store.Store) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	refused(t, s.Commit(gone, commit("r1", 1)), fault.Unavailable)
+
+	var callers sync.WaitGroup
+	for i := range 20 {
+		callers.Go(func() { cancelledCommit(t, s, rollout.ID(rune('a'+i))) })
+	}
+	callers.Wait()
+}
+
+// cancelledCommit cancels a commit at about the time when it begins.
+func cancelledCommit(t *testing.T, s *store.Store, id rollout.ID) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go cancel()
+	err := s.Commit(ctx, commit(id, 1))
+	_, missing := s.Rollout(context.WithoutCancel(ctx), id)
+	if (err == nil) != (missing == nil) {
+		t.Errorf("got commit error %v and then %v, want both or none", err, missing)
+	}
+}

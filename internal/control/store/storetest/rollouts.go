@@ -1,0 +1,109 @@
+package storetest
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+func rolloutTests() []test {
+	return []test{
+		{"rollout/comes back as it was", rolloutComesBack},
+		{"rollout/newest first whatever the clock says", rolloutOrder},
+		{"event/comes back byte for byte in pages", eventPages},
+		{"lease/comes back as it was", leaseComesBack},
+		{"lease/one for each rollout and endpoint", leaseReplaced},
+		{"lease/pending ones of all rollouts by deadline", leasePending},
+	}
+}
+
+func rolloutComesBack(t *testing.T, s *store.Store) {
+	ok(t, s.Commit(t.Context(), commit("r1", 1)))
+	ok(t, s.Commit(t.Context(), commit("r1", 2)))
+	want := store.Rollout{State: commit("r1", 2).State, Revision: 2, Created: after(time.Second)}
+	same(t, must[store.Rollout](t)(s.Rollout(t.Context(), "r1")), want)
+	_, err := s.Rollout(t.Context(), "r2")
+	refused(t, err, fault.NotFound)
+}
+
+func rolloutOrder(t *testing.T, s *store.Store) {
+	for i, id := range []rollout.ID{"r2", "r1", "r3"} {
+		c := commit(id, 1)
+		c.Event.At = after(-time.Duration(i) * time.Hour)
+		if id == "r1" {
+			c.State.Release.Component = "other"
+		}
+		ok(t, s.Commit(t.Context(), c))
+	}
+	ids := func(all []store.Rollout, err error) []rollout.ID {
+		ok(t, err)
+		var ids []rollout.ID
+		for _, r := range all {
+			ids = append(ids, r.State.ID)
+		}
+		return ids
+	}
+	same(t, ids(s.Rollouts(t.Context(), "", 0)), []rollout.ID{"r3", "r1", "r2"})
+	same(t, ids(s.Rollouts(t.Context(), "", 2)), []rollout.ID{"r3", "r1"})
+	same(t, ids(s.Rollouts(t.Context(), "sensor-content", 0)), []rollout.ID{"r3", "r2"})
+}
+
+func eventPages(t *testing.T, s *store.Store) {
+	var want []store.Event
+	for revision := int64(1); revision <= 3; revision++ {
+		c := commit("r1", revision)
+		c.Event.Effects = json.RawMessage(`[{"effect":"notify", "data":{"text":"é <&>", "x":1.50}}]`)
+		ok(t, s.Commit(t.Context(), c))
+		want = append(want, c.Event)
+	}
+	ok(t, s.Commit(t.Context(), commit("r2", 1)))
+	same(t, must[[]store.Event](t)(s.Events(t.Context(), "r1", 0, 0)), want)
+	same(t, must[[]store.Event](t)(s.Events(t.Context(), "r1", 0, 2)), want[:2])
+	same(t, must[[]store.Event](t)(s.Events(t.Context(), "r1", 2, 2)), want[2:])
+	same(t, must[[]store.Event](t)(s.Events(t.Context(), "r1", 3, 2)), nil)
+}
+
+// grant commits a lease with the next revision of its rollout.
+func grant(t testing.TB, s *store.Store, revision int64, l *store.Lease) {
+	t.Helper()
+	c := commit(l.Rollout, revision)
+	c.Lease = l
+	ok(t, s.Commit(t.Context(), c))
+}
+
+func leaseComesBack(t *testing.T, s *store.Store) {
+	want := lease("r1", "ep-1")
+	want.Outcome, want.Known, want.Detail, want.Recovered = rollout.Crashed, after(time.Minute), "signal 11", after(time.Hour)
+	grant(t, s, 1, want)
+	same(t, must[store.Lease](t)(s.Lease(t.Context(), "r1", "ep-1")), *want)
+	_, err := s.Lease(t.Context(), "r1", "ep-2")
+	refused(t, err, fault.NotFound)
+}
+
+func leaseReplaced(t *testing.T, s *store.Store) {
+	first, renewed, other := lease("r1", "ep-1"), lease("r1", "ep-1"), lease("r2", "ep-1")
+	renewed.ID, renewed.Issued, renewed.Ring = "l-renewed", after(time.Minute), 2
+	renewed.Expires, renewed.Deadline, renewed.Outcome = after(2*time.Minute), after(2*time.Hour), rollout.Confirmed
+	renewed.Known, renewed.Detail, renewed.Recovered = after(time.Hour), "well", after(time.Hour)
+	renewed.Tenant, renewed.Site = "other", "wien"
+	grant(t, s, 1, first)
+	grant(t, s, 2, renewed)
+	grant(t, s, 3, lease("r1", "ep-0"))
+	grant(t, s, 1, other)
+	same(t, must[[]store.Lease](t)(s.Leases(t.Context(), "r1")), []store.Lease{*lease("r1", "ep-0"), *renewed})
+	same(t, must[[]store.Lease](t)(s.LeasesOfEndpoint(t.Context(), "ep-1")), []store.Lease{*renewed, *other})
+	same(t, must[[]store.Lease](t)(s.Leases(t.Context(), "r9")), nil)
+}
+
+func leasePending(t *testing.T, s *store.Store) {
+	late, soon, known := lease("r1", "ep-1"), lease("r2", "ep-2"), lease("r1", "ep-3")
+	soon.Deadline, known.Outcome = after(time.Minute), rollout.Silent
+	grant(t, s, 1, late)
+	grant(t, s, 1, soon)
+	grant(t, s, 2, known)
+	same(t, must[[]store.Lease](t)(s.PendingLeases(t.Context())), []store.Lease{*soon, *late})
+}
