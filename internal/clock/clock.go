@@ -11,7 +11,7 @@ import (
 
 // Clock tells the time and waits for it.
 type Clock interface {
-	// Now is the current time, in UTC.
+	// Now is the current time.
 	Now() time.Time
 	// Sleep waits for d or until ctx ends, and then returns ctx's error.
 	Sleep(ctx context.Context, d time.Duration) error
@@ -20,9 +20,9 @@ type Clock interface {
 // Wall is the machine's clock.
 type Wall struct{}
 
-// Now implements [Clock]. The monotonic reading is kept: differences taken within one process do not see a clock that is set. Round(0)
+// Now implements [Clock]. The monotonic reading is kept: differences taken within one process do not see a clock that is set. UTC
 // drops it where a time becomes data.
-func (Wall) Now() time.Time { return time.Now().UTC() }
+func (Wall) Now() time.Time { return time.Now() }
 
 // Sleep implements [Clock].
 func (Wall) Sleep(ctx context.Context, d time.Duration) error {

@@ -19,9 +19,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/google/renameio/v2/maybe"
 
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
@@ -53,6 +54,9 @@ func Open(dir string, clk clock.Clock) (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the certificate authority in %s: %w", dir, err)
 	}
+	if err := private(path); err != nil {
+		return nil, err
+	}
 	c := &CA{clock: clk}
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		switch block.Type {
@@ -62,14 +66,31 @@ func Open(dir string, clk clock.Clock) (*CA, error) {
 			c.key, err = x509.ParseECPrivateKey(block.Bytes)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the certificate authority %s: %w", path, err)
+			return nil, fault.New(fault.Invalid, "read the certificate authority %s: %w", path, err).Hint(restore)
 		}
 	}
 	if c.cert == nil || c.key == nil {
-		return nil, fault.New(fault.Invalid, "read the certificate authority %s: it lacks a certificate or a key", path).
-			Hint("restore the file from a backup; deleting it makes every endpoint join again")
+		return nil, fault.New(fault.Invalid, "read the certificate authority %s: it lacks a certificate or a key", path).Hint(restore)
+	}
+	if !c.key.PublicKey.Equal(c.cert.PublicKey) {
+		return nil, fault.New(fault.Invalid, "read the certificate authority %s: the key is not that of the certificate", path).Hint(restore)
 	}
 	return c, nil
+}
+
+const restore = "restore the file from a backup; deleting it makes every endpoint join again"
+
+// private refuses a key that others may read.
+func private(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("open the certificate authority: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return fault.New(fault.Denied, "use the certificate authority %s: others may read it (mode %v)", path, info.Mode().Perm()).
+			Hint("run: chmod 600 %s", path)
+	}
+	return nil
 }
 
 func create(dir, path string, now time.Time) ([]byte, error) {
@@ -95,7 +116,7 @@ func create(dir, path string, now time.Time) ([]byte, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return data, renameio.WriteFile(path, data, 0o600)
+	return data, maybe.WriteFile(path, data, 0o600)
 }
 
 // Certificate is the authority's own certificate, DER.
@@ -131,7 +152,7 @@ func (c *CA) SignEndpoint(csr []byte) (der []byte, id fleet.EndpointID, err erro
 	if err != nil {
 		return nil, "", fault.New(fault.Invalid, "read the certificate request: %w", err)
 	}
-	if err := request.CheckSignature(); err != nil {
+	if err = request.CheckSignature(); err != nil {
 		return nil, "", fault.New(fault.Denied, "check the certificate request: it is not signed by its own key")
 	}
 	if _, ok := request.PublicKey.(*ecdsa.PublicKey); !ok {

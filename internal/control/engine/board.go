@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,27 +17,31 @@ import (
 // board holds what the directives are made of: for each component its rollouts, as far as a directive can name them, and the newest
 // directive. A directive is derived: whatever is lost of it is made again from the stored states.
 type board struct {
-	mu         sync.Mutex
+	publishing sync.Mutex // one directive at a time, from its draft until it is stored
+	mu         sync.RWMutex
 	components map[string]*notice
 }
 
 type notice struct {
 	rollouts  map[rollout.ID]listed
+	stable    *api.Target  // of the newest rollout that went through its whole plan and was not called back
+	candidate *api.Target  // of the one on its way
+	named     []rollout.ID // of these two; replaced, never changed
 	directive store.Directive
-	stale     bool // a directive could not be published
+	tried     int64 // newest sequence that may be stored
+	stale     bool  // a change is in no directive yet
 }
 
 // listed is a rollout as a directive sees it.
 type listed struct {
 	target api.Target
 	phase  rollout.Phase
-	began  time.Time
-	ended  time.Time
+	order  int64
 }
 
 func newBoard() *board { return &board{components: map[string]*notice{}} }
 
-// of returns the notice of a component; the caller holds the lock.
+// of returns the notice of a component, a new one if need be; the caller holds the lock.
 func (b *board) of(component string) *notice {
 	n, ok := b.components[component]
 	if !ok {
@@ -45,77 +51,97 @@ func (b *board) of(component string) *notice {
 	return n
 }
 
+// set notes a rollout's state; the caller holds the rollout's lock.
 func (b *board) set(r *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := r.state
-	b.of(s.Release.Component).rollouts[s.ID] = listed{
-		phase: s.Phase, began: s.Started, ended: s.Ended,
+	n := b.of(s.Release.Component)
+	n.stale = true
+	n.rollouts[s.ID] = listed{
+		phase: s.Phase, order: r.order,
 		target: api.Target{
 			Version: s.Release.Version, Serial: s.Release.Serial, Manifest: string(s.Release.Manifest), Rollout: string(s.ID),
 			Paused: s.Phase == rollout.Paused,
 		},
 	}
-}
-
-// stable is the newest release that went through its whole plan and was not called back; candidate is the one on its way.
-func (n *notice) stable() *api.Target {
-	return n.newest(func(l listed) (time.Time, bool) { return l.ended, l.phase == rollout.Complete })
-}
-
-func (n *notice) candidate() *api.Target {
-	return n.newest(func(l listed) (time.Time, bool) {
-		return l.began, l.phase == rollout.Running || l.phase == rollout.Paused
-	})
-}
-
-func (n *notice) newest(pick func(listed) (time.Time, bool)) *api.Target {
-	var best *api.Target
-	var when time.Time
-	for _, l := range n.rollouts {
-		if at, ok := pick(l); ok && (best == nil || at.After(when)) {
-			best, when = &l.target, at
+	n.stable = n.newest(rollout.Complete)
+	n.candidate = n.newest(rollout.Running, rollout.Paused)
+	n.named = nil
+	for _, t := range []*api.Target{n.stable, n.candidate} {
+		if t != nil {
+			n.named = append(n.named, rollout.ID(t.Rollout))
 		}
 	}
-	return best
+}
+
+// newest picks the rollout that was started last among those in one of the phases. Of a component one runs at a time, so it is also the
+// one that was completed last. Times do not count: a clock may have been wrong.
+func (n *notice) newest(phases ...rollout.Phase) *api.Target {
+	var best *listed
+	for _, l := range n.rollouts {
+		if slices.Contains(phases, l.phase) && (best == nil || l.order > best.order) {
+			best = &l
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	return &best.target
 }
 
 // current tells whether the component's directive names the rollout, so that leases of it mean something.
 func (b *board) current(s rollout.State) bool {
-	return slices.Contains(b.rollouts(s.Release.Component), s.ID)
+	return slices.Contains(b.named(s.Release.Component), s.ID)
 }
 
-// rollouts lists the rollouts that the component's directive names.
-func (b *board) rollouts(component string) []rollout.ID {
+// named lists the rollouts that the component's directive names. The list must not be changed.
+func (b *board) named(component string) []rollout.ID {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if n, ok := b.components[component]; ok {
+		return n.named
+	}
+	return nil
+}
+
+// draft makes the next directive of a component. A sequence is used once, because a directive that could not be stored perhaps was.
+func (b *board) draft(component string, now, expires time.Time) api.Directive {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var ids []rollout.ID
 	n := b.of(component)
-	for _, t := range []*api.Target{n.stable(), n.candidate()} {
-		if t != nil {
-			ids = append(ids, rollout.ID(t.Rollout))
-		}
+	n.stale = false
+	n.tried++
+	return api.Directive{
+		Component: component, Sequence: n.tried, Issued: now, Expires: expires, Stable: n.stable, Candidate: n.candidate,
 	}
-	return ids
 }
 
-// loadBoard derives the directives from the loaded rollouts and publishes those that changed or aged.
+// hang replaces the component's directive.
+func (b *board) hang(d store.Directive) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.of(d.Component)
+	n.directive, n.tried = d, max(n.tried, d.Sequence)
+}
+
+// age notes that the component's directive lacks a change.
+func (b *board) age(component string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.of(component).stale = true
+}
+
+// loadBoard takes over the stored directives and publishes a new one for each component: what changed since is in none of them.
 func (e *Engine) loadBoard(ctx context.Context) error {
 	stored, err := e.Directives.Directives(ctx)
 	if err != nil {
 		return fmt.Errorf("load the directives: %w", err)
 	}
-	e.board.mu.Lock()
 	for _, d := range stored {
-		e.board.of(d.Component).directive = d
+		e.board.hang(d)
 	}
-	e.board.mu.Unlock()
-	components := map[string]bool{}
-	for _, r := range e.rollouts {
-		e.board.set(r)
-		components[r.state.Release.Component] = true
-	}
-	for component := range components {
+	for _, component := range slices.Sorted(maps.Keys(e.board.components)) {
 		if err := e.publish(ctx, component); err != nil {
 			return err
 		}
@@ -123,20 +149,29 @@ func (e *Engine) loadBoard(ctx context.Context) error {
 	return nil
 }
 
-// publish signs and stores a new directive for the component.
+// publish signs and stores a new directive for the component. When it fails the directive is stale, and [Engine.renew] tries again.
 func (e *Engine) publish(ctx context.Context, component string) error {
-	e.board.mu.Lock()
-	defer e.board.mu.Unlock()
-	n := e.board.of(component)
-	n.stale = true
-	recalls, err := e.Releases.Recalls(ctx, component)
-	if err != nil {
-		return fmt.Errorf("read the recalls of %s: %w", component, err)
-	}
+	e.board.publishing.Lock()
+	defer e.board.publishing.Unlock()
 	now := stamp(e.Clock.Now())
-	d := api.Directive{
-		Component: component, Sequence: n.directive.Sequence + 1, Issued: now, Expires: now.Add(e.Freshness),
-		Stable: n.stable(), Candidate: n.candidate(),
+	d := e.board.draft(component, now, now.Add(e.Freshness))
+	row, err := e.seal(ctx, d)
+	if err == nil {
+		err = e.Directives.PutDirective(ctx, row)
+	}
+	if err != nil {
+		e.board.age(component)
+		return fmt.Errorf("publish directive %d of %s: %w", d.Sequence, component, err)
+	}
+	e.board.hang(row)
+	return nil
+}
+
+// seal adds the recalls to a directive and signs it.
+func (e *Engine) seal(ctx context.Context, d api.Directive) (store.Directive, error) {
+	recalls, err := e.Releases.Recalls(ctx, d.Component)
+	if err != nil {
+		return store.Directive{}, err
 	}
 	for _, r := range recalls {
 		recalled := api.Recalled{Version: r.Version, Manifest: string(r.Manifest), Reason: r.Reason}
@@ -146,39 +181,32 @@ func (e *Engine) publish(ctx context.Context, component string) error {
 		d.Recalls = append(d.Recalls, recalled)
 	}
 	envelope, err := e.Signer.Sign(ctx, d)
-	if err != nil {
-		return fmt.Errorf("sign the directive of %s: %w", component, err)
-	}
-	row := store.Directive{Component: component, Sequence: d.Sequence, Envelope: envelope, Issued: now}
-	if err := e.Directives.PutDirective(ctx, row); err != nil {
-		return fmt.Errorf("store the directive of %s: %w", component, err)
-	}
-	n.directive, n.stale = row, false
-	return nil
+	return store.Directive{Component: d.Component, Sequence: d.Sequence, Envelope: envelope, Issued: d.Issued}, err
 }
 
-// renew publishes the directives that are stale or have lived half of their life.
+// renew publishes the directives that are stale, have lived half of their life, or are from a time that is yet to come: the clock was
+// put back.
 func (e *Engine) renew(ctx context.Context, now time.Time) error {
 	var due []string
-	e.board.mu.Lock()
+	e.board.mu.RLock()
 	for component, n := range e.board.components {
-		if n.stale || n.directive.Sequence > 0 && now.Sub(n.directive.Issued) > e.Freshness/2 {
+		if n.stale || n.directive.Sequence > 0 && now.Sub(n.directive.Issued).Abs() > e.Freshness/2 {
 			due = append(due, component)
 		}
 	}
-	e.board.mu.Unlock()
+	e.board.mu.RUnlock()
+	slices.Sort(due)
+	var failed []error
 	for _, component := range due {
-		if err := e.publish(ctx, component); err != nil {
-			return err
-		}
+		failed = append(failed, e.publish(ctx, component))
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // Directive returns the newest directive of a component, a signed envelope, and its sequence; 0 if there is none.
 func (e *Engine) Directive(component string) (envelope []byte, sequence int64) {
-	e.board.mu.Lock()
-	defer e.board.mu.Unlock()
+	e.board.mu.RLock()
+	defer e.board.mu.RUnlock()
 	n, ok := e.board.components[component]
 	if !ok {
 		return nil, 0

@@ -2,13 +2,20 @@
 // transaction, and only then acts. It holds no rule of its own about who may be exposed.
 //
 // One engine decides over a rollout at a time, under that rollout's lock; the commit names the revision it was decided on, so that a
-// second engine on the same database would get a conflict, not a second decision.
+// second engine on the same database would get a conflict, not a second decision. After a commit that failed the engine reads what is
+// stored before it decides on that rollout again: a failing disk may have kept what it said it could not.
+//
+// Locks are taken in this order: starting or drain, a rollout's, the board's two. The engine's own mu and a rollout's deadlines have
+// locks that are held over no I/O and under which no other is taken, so that a check-in that changes nothing waits for no commit.
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +66,7 @@ type Signer interface {
 	SignLease(ctx context.Context, l api.Lease) ([]byte, error)
 }
 
-// Notifier tells people.
+// Notifier tells people. It is called under a rollout's lock and must not wait for anything far away.
 type Notifier interface {
 	Notify(ctx context.Context, severity, text string)
 }
@@ -85,26 +92,20 @@ type Options struct {
 // Engine runs all rollouts of an installation. New loads it; Run keeps time until its context ends. It is safe for concurrent use.
 type Engine struct {
 	Options
-	mu       sync.Mutex // guards rollouts
-	rollouts map[rollout.ID]*entry
-	board    *board
+	starting sync.Mutex // one start at a time, so that two cannot both find a component free
 	drain    sync.Mutex // one drain of reports at a time
+	mu       sync.RWMutex
+	rollouts map[rollout.ID]*entry
+	order    int64 // of the newest rollout
+	board    *board
 }
 
-// New loads every rollout from the store, publishes the directives that follow from them, and takes in the reports that were stored but
-// not yet decided on. Outstanding leases get the grace: nobody was listening meanwhile.
+// New loads every rollout from the store, publishes a directive for each component that has one, and takes in the reports that were
+// stored but not yet decided on. Outstanding leases get the grace: nobody was listening meanwhile.
 func New(ctx context.Context, o Options) (*Engine, error) {
 	e := &Engine{Options: o, rollouts: map[rollout.ID]*entry{}, board: newBoard()}
-	rows, err := o.Store.Rollouts(ctx, "", loadAtMost)
-	if err != nil {
-		return nil, fmt.Errorf("load the rollouts: %w", err)
-	}
-	for _, row := range rows {
-		leases, err := o.Store.Leases(ctx, row.State.ID)
-		if err != nil {
-			return nil, fmt.Errorf("load the leases of rollout %s: %w", row.State.ID, err)
-		}
-		e.rollouts[row.State.ID] = load(row, leases, o.Clock.Now(), o.Grace)
+	if err := e.adopt(ctx, ""); err != nil {
+		return nil, err
 	}
 	if err := e.loadBoard(ctx); err != nil {
 		return nil, err
@@ -118,74 +119,46 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 // loadAtMost bounds the rollouts that are kept in memory.
 const loadAtMost = 10_000
 
+// adopt loads the rollouts of a component, or of all if it is empty, that are stored but not known, oldest first. While the engine runs
+// there are none, unless the start of one seemed to fail and did not.
+func (e *Engine) adopt(ctx context.Context, component string) error {
+	rows, err := e.Store.Rollouts(ctx, component, loadAtMost)
+	if err != nil {
+		return fmt.Errorf("load the rollouts: %w", err)
+	}
+	for _, row := range slices.Backward(rows) {
+		if _, err := e.entry(row.State.ID); err == nil {
+			continue
+		}
+		leases, err := e.Store.Leases(ctx, row.State.ID)
+		if err != nil {
+			return fmt.Errorf("load the leases of rollout %s: %w", row.State.ID, err)
+		}
+		r := load(row, leases, e.Clock.Now(), e.Grace)
+		e.add(r)
+		e.board.set(r)
+	}
+	return nil
+}
+
 // Run keeps deadlines, wakes rollouts and renews directives until ctx ends. It is the engine's only goroutine.
 func (e *Engine) Run(ctx context.Context) error {
-	last := e.Clock.Now()
+	w := watch{Engine: e, last: e.Clock.Now()}
 	for e.Clock.Sleep(ctx, e.Tick) == nil {
-		now := e.Clock.Now()
-		if gap := now.Sub(last); gap > 10*e.Tick+time.Second {
-			e.Log.WarnContext(ctx, "the server was not listening; deadlines are extended", slog.Duration("gap", gap))
-			e.extend(gap)
-		}
-		last = now
-		if err := e.tick(ctx, now); err != nil && ctx.Err() == nil {
-			e.Log.ErrorContext(ctx, "tick", slog.Any("error", err))
+		if err := w.tick(ctx); ctx.Err() == nil {
+			w.tell(ctx, err)
 		}
 	}
 	return nil
 }
 
-func (e *Engine) extend(gap time.Duration) {
-	for _, r := range e.list() {
-		r.mu.Lock()
-		for id := range r.due {
-			r.due[id] = r.due[id].Add(gap)
-		}
-		r.mu.Unlock()
-	}
-}
-
-func (e *Engine) tick(ctx context.Context, now time.Time) error {
-	if err := e.Drain(ctx); err != nil {
-		return err
-	}
-	for _, r := range e.list() {
-		if err := e.keepTime(ctx, r, now); err != nil {
-			return err
-		}
-	}
-	return e.renew(ctx, now)
-}
-
-// keepTime books the silent hosts of a rollout, and wakes it when it is due.
-func (e *Engine) keepTime(ctx context.Context, r *entry, now time.Time) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, id := range r.overdue(now) {
-		event := rollout.OutcomeKnown{
-			At: stamp(now), Endpoint: id, Ring: r.leases[id].Ring, Was: r.leases[id].Outcome, Outcome: rollout.Silent,
-			Detail: "no word until its deadline",
-		}
-		if _, err := e.step(ctx, r, event, nil); err != nil {
-			return err
-		}
-	}
-	if r.wake.IsZero() || now.Before(r.wake) {
-		return nil
-	}
-	_, err := e.step(ctx, r, e.census(r, now), nil)
-	return err
-}
-
-func (e *Engine) census(r *entry, now time.Time) rollout.Woke {
-	c := e.Fleet.Count(r.state.Release.Component, now.Add(-e.Reach), r.exposed, r.state.Plan.Rings[r.state.Ring].Select)
-	return rollout.Woke{At: stamp(now), Eligible: c.Eligible, Remaining: c.Remaining, Available: c.Available}
-}
-
 // Start begins a rollout.
 func (e *Engine) Start(ctx context.Context, want api.StartRollout, actor string) (api.Rollout, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.starting.Lock()
+	defer e.starting.Unlock()
+	if err := e.adopt(ctx, want.Component); err != nil {
+		return api.Rollout{}, err
+	}
 	event, err := e.prepare(ctx, want, actor)
 	if err != nil {
 		return api.Rollout{}, fmt.Errorf("start a rollout of %s %s: %w", want.Component, want.Version, err)
@@ -193,9 +166,7 @@ func (e *Engine) Start(ctx context.Context, want api.StartRollout, actor string)
 	r := newEntry()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.rollouts[event.ID] = r
 	if _, err := e.step(ctx, r, event, nil); err != nil {
-		delete(e.rollouts, event.ID)
 		return api.Rollout{}, err
 	}
 	return e.view(r), nil
@@ -207,7 +178,9 @@ func (e *Engine) Act(ctx context.Context, id string, action rollout.Action, acto
 	if err != nil {
 		return api.Rollout{}, err
 	}
-	r.mu.Lock()
+	if err := e.hold(ctx, r); err != nil {
+		return api.Rollout{}, err
+	}
 	defer r.mu.Unlock()
 	effects, err := e.step(ctx, r, rollout.OperatorActed{At: stamp(e.Clock.Now()), Action: action, Actor: actor, Reason: reason}, nil)
 	if err != nil {
@@ -220,8 +193,8 @@ func (e *Engine) Act(ctx context.Context, id string, action rollout.Action, acto
 }
 
 func (e *Engine) entry(id rollout.ID) (*entry, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.mu.RLock()
+	defer e.mu.RUnlock()
 	r, ok := e.rollouts[id]
 	if !ok {
 		return nil, fault.New(fault.NotFound, "find rollout %q: there is none", id).Hint("run 'firebreak rollout list'")
@@ -229,14 +202,20 @@ func (e *Engine) entry(id rollout.ID) (*entry, error) {
 	return r, nil
 }
 
-func (e *Engine) list() []*entry {
+// add makes a rollout known, as the newest one. Whoever holds its lock has given it a state.
+func (e *Engine) add(r *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	all := make([]*entry, 0, len(e.rollouts))
-	for _, r := range e.rollouts {
-		all = append(all, r)
-	}
-	return all
+	e.order++
+	r.order = e.order
+	e.rollouts[r.state.ID] = r
+}
+
+// list gives all rollouts in the order in which they were started, whatever the clock said.
+func (e *Engine) list() []*entry {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(e.rollouts), func(a, b *entry) int { return cmp.Compare(a.order, b.order) })
 }
 
 // stamp makes a time into data.

@@ -12,20 +12,31 @@ import (
 
 // entry is one rollout in memory. Its lock is held over a whole decision, commit included.
 type entry struct {
+	order    int64 // 1, 2, 3 ... as the rollouts were started; set once
+	due      deadlines
 	mu       sync.Mutex
 	state    rollout.State
 	revision int64
 	leases   map[fleet.EndpointID]store.Lease
-	due      map[fleet.EndpointID]time.Time // pending leases: when silence is assumed; by the process's own clock
-	tenants  map[fleet.TenantID]int64       // exposed hosts
+	tenants  map[fleet.TenantID]int64 // exposed hosts
 	sites    map[string]int64
 	wake     time.Time // next Woke; zero: none is wanted
 	refusal  rollout.Waiting
+	doubt    *attempt // the decision of which it is not known whether it is stored
+}
+
+// attempt is a decision on its way into the store.
+type attempt struct {
+	rollout   rollout.ID
+	component string
+	revision  int64
+	event     rollout.Event
+	effects   []rollout.Effect
 }
 
 func newEntry() *entry {
 	return &entry{
-		leases: map[fleet.EndpointID]store.Lease{}, due: map[fleet.EndpointID]time.Time{},
+		leases: map[fleet.EndpointID]store.Lease{}, due: deadlines{at: map[fleet.EndpointID]time.Time{}},
 		tenants: map[fleet.TenantID]int64{}, sites: map[string]int64{},
 	}
 }
@@ -33,32 +44,38 @@ func newEntry() *entry {
 // load makes an entry of what is stored. A pending lease keeps what was left of its time when the server last decided, plus the grace.
 func load(row store.Rollout, leases []store.Lease, now time.Time, grace time.Duration) *entry {
 	r := newEntry()
-	r.state, r.revision = row.State, row.Revision
-	for _, l := range leases {
-		r.put(l, now.Add(max(0, l.Deadline.Sub(row.State.Last))+grace))
-	}
+	r.replace(row, leases, now.Add(grace))
 	if r.ticking() {
 		r.wake = now.Add(grace)
 	}
 	return r
 }
 
+// replace takes over what is stored. A lease that was not known has what is left of its time from that moment on.
+func (r *entry) replace(row store.Rollout, leases []store.Lease, from time.Time) {
+	r.state, r.revision = row.State, row.Revision
+	for _, l := range leases {
+		if known, ok := r.leases[l.Endpoint]; !ok || known.ID != l.ID || known.Outcome != l.Outcome || known.Recovered != l.Recovered {
+			r.put(l, from.Add(max(0, l.Deadline.Sub(row.State.Last))))
+		}
+	}
+}
+
 // put keeps a lease and the counts that follow from it.
 func (r *entry) put(l store.Lease, due time.Time) {
-	old, had := r.leases[l.Endpoint]
-	if was, is := had && counts(old), counts(l); was != is {
-		change := int64(1)
-		if was {
-			change = -1
-		}
-		r.tenants[l.Tenant] += change
-		r.sites[l.Site] += change
+	if old, had := r.leases[l.Endpoint]; had && counts(old) {
+		r.tenants[old.Tenant]--
+		r.sites[old.Site]--
+	}
+	if counts(l) {
+		r.tenants[l.Tenant]++
+		r.sites[l.Site]++
 	}
 	r.leases[l.Endpoint] = l
 	if l.Outcome == rollout.Pending {
-		r.due[l.Endpoint] = due
+		r.due.set(l.Endpoint, due)
 	} else {
-		delete(r.due, l.Endpoint)
+		r.due.drop(l.Endpoint)
 	}
 }
 
@@ -70,19 +87,64 @@ func (r *entry) exposed(id fleet.EndpointID) bool {
 	return ok && counts(l)
 }
 
-// overdue lists the hosts that are to be called silent, in a fixed order.
-func (r *entry) overdue(now time.Time) []fleet.EndpointID {
+// ticking tells whether the passing of time means anything to the rollout.
+func (r *entry) ticking() bool {
+	return r.state.Phase == rollout.Running || r.state.Phase == rollout.Complete && !r.state.Plan.Last(r.state.Ring)
+}
+
+// rest sets the next wake-up after a decision. Only a look puts it off: other events must not, however fast they come.
+func (r *entry) rest(now time.Time, looked bool) {
+	switch {
+	case !r.ticking():
+		r.wake = time.Time{}
+	case looked || r.wake.IsZero():
+		r.wake = now.Add(idleWake)
+	}
+}
+
+// deadlines are the pending leases: when silence is assumed, by the process's own clock.
+type deadlines struct {
+	mu sync.RWMutex
+	at map[fleet.EndpointID]time.Time
+}
+
+func (d *deadlines) set(id fleet.EndpointID, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at[id] = at
+}
+
+func (d *deadlines) drop(id fleet.EndpointID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.at, id)
+}
+
+func (d *deadlines) extend(by time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, at := range d.at {
+		d.at[id] = at.Add(by)
+	}
+}
+
+func (d *deadlines) has(id fleet.EndpointID) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	_, ok := d.at[id]
+	return ok
+}
+
+// passed lists the hosts that are to be called silent, in a fixed order.
+func (d *deadlines) passed(now time.Time) []fleet.EndpointID {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	var late []fleet.EndpointID
-	for id, due := range r.due {
-		if now.After(due) {
+	for id, at := range d.at {
+		if now.After(at) {
 			late = append(late, id)
 		}
 	}
 	slices.Sort(late)
 	return late
-}
-
-// ticking tells whether the passing of time means anything to the rollout.
-func (r *entry) ticking() bool {
-	return r.state.Phase == rollout.Running || r.state.Phase == rollout.Complete && !r.state.Plan.Last(r.state.Ring)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
@@ -22,7 +23,9 @@ func (e *Engine) Ask(ctx context.Context, id fleet.EndpointID, wish api.Wish) (e
 	if err != nil {
 		return nil, "", err
 	}
-	r.mu.Lock()
+	if err := e.hold(ctx, r); err != nil {
+		return nil, "", err
+	}
 	defer r.mu.Unlock()
 	if string(r.state.Release.Manifest) != wish.Manifest || !e.board.current(r.state) {
 		return nil, "the rollout is not for this release any more; fetch the directive again", nil
@@ -49,17 +52,10 @@ func wire(s rollout.State, l store.Lease) api.Lease {
 	}
 }
 
-// Pending tells whether an endpoint holds a lease without an outcome: it should be heard often.
+// Pending tells whether an endpoint holds a lease without an outcome: it should be heard often. It waits for no decision.
 func (e *Engine) Pending(id fleet.EndpointID, component string) bool {
-	for _, rolloutID := range e.board.rollouts(component) {
-		r, err := e.entry(rolloutID)
-		if err != nil {
-			continue
-		}
-		r.mu.Lock()
-		_, pending := r.due[id]
-		r.mu.Unlock()
-		if pending {
+	for _, named := range e.board.named(component) {
+		if r, err := e.entry(named); err == nil && r.due.has(id) {
 			return true
 		}
 	}
@@ -69,22 +65,32 @@ func (e *Engine) Pending(id fleet.EndpointID, component string) bool {
 // drainAtOnce bounds the reports held in memory by one drain.
 const drainAtOnce = 500
 
-// Drain takes in all reports that are stored and were not decided on yet, in the order in which they arrived.
+// Drain takes in all reports that are stored and were not decided on yet, in the order in which they arrived. One that cannot be taken in
+// now holds up only the later ones of its own endpoint, unless the store as a whole is not there.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.drain.Lock()
 	defer e.drain.Unlock()
-	for {
-		reports, err := e.Store.UntakenReports(ctx, 0, drainAtOnce)
+	var failed error
+	stuck := map[fleet.EndpointID]bool{}
+	for after := int64(0); ; {
+		reports, err := e.Store.UntakenReports(ctx, after, drainAtOnce)
 		if err != nil {
 			return fmt.Errorf("read new reports: %w", err)
 		}
 		for _, report := range reports {
+			after = report.Arrival
+			if stuck[report.Endpoint] {
+				continue
+			}
 			if err := e.take(ctx, report); err != nil {
-				return fmt.Errorf("take in report %d of %s: %w", report.Seq, report.Endpoint, err)
+				failed, stuck[report.Endpoint] = fmt.Errorf("take in report %d of %s: %w", report.Seq, report.Endpoint, err), true
+			}
+			if fault.KindOf(failed) == fault.Unavailable {
+				return failed
 			}
 		}
 		if len(reports) < drainAtOnce {
-			return nil
+			return failed
 		}
 	}
 }
@@ -101,7 +107,9 @@ func (e *Engine) take(ctx context.Context, stored store.Report) error {
 	if err != nil {
 		return e.Store.MarkTaken(ctx, key)
 	}
-	r.mu.Lock()
+	if err := e.hold(ctx, r); err != nil {
+		return err
+	}
 	defer r.mu.Unlock()
 	lease, ok := r.leases[stored.Endpoint]
 	if !ok || report.Manifest != string(r.state.Release.Manifest) {
@@ -141,6 +149,9 @@ func (e *Engine) eventOf(report api.Report, l store.Lease) rollout.Event {
 		}
 		return rollout.HostRecovered{At: at, Endpoint: l.Endpoint, Was: l.Outcome}
 	case api.OutcomeBooted:
+		if l.Outcome != rollout.Confirmed {
+			return nil // a host that boots again and again because of the release shows nothing good
+		}
 		return rollout.HostBooted{At: at, Endpoint: l.Endpoint, Ring: l.Ring}
 	}
 	outcome := rollout.Outcome(report.Outcome)
@@ -150,10 +161,11 @@ func (e *Engine) eventOf(report api.Report, l store.Lease) rollout.Event {
 	return rollout.OutcomeKnown{At: at, Endpoint: l.Endpoint, Ring: l.Ring, Was: l.Outcome, Outcome: outcome, Detail: clip(report.Detail)}
 }
 
+// clip shortens what a host says to what is worth keeping, without cutting a character in two.
 func clip(s string) string {
 	const most = 500
-	if len(s) > most {
-		return s[:most] + "…"
+	if s = strings.ToValidUTF8(s, "\uFFFD"); len(s) <= most {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -12,14 +12,15 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
-// prepare checks the guardrails of a start and makes its event. The plan is frozen into it. The caller holds the engine's lock.
+// prepare checks the guardrails of a start and makes its event. The plan is frozen into it. The caller holds the lock
+// for starts.
 func (e *Engine) prepare(ctx context.Context, want api.StartRollout, actor string) (rollout.Started, error) {
 	published, err := e.Releases.Release(ctx, want.Component, want.Version)
 	if err != nil {
 		return rollout.Started{}, err
 	}
 	m := published.Manifest
-	if err := e.guard(ctx, published); err != nil {
+	if err = e.guard(ctx, published); err != nil {
 		return rollout.Started{}, err
 	}
 	p, err := e.planFor(ctx, m, want.Plan)
@@ -27,6 +28,9 @@ func (e *Engine) prepare(ctx context.Context, want api.StartRollout, actor strin
 		return rollout.Started{}, err
 	}
 	now := e.Clock.Now()
+	if m.Created.After(now) {
+		now = m.Created // the publisher's clock is a little ahead; no endpoint takes leases of a rollout older than its release
+	}
 	nobody := func(fleet.EndpointID) bool { return false }
 	census := e.Fleet.Count(m.Component, now.Add(-e.Reach), nobody, nil)
 	return rollout.Started{
@@ -65,8 +69,18 @@ func (e *Engine) guard(ctx context.Context, p release.Published) error {
 				p.Manifest.Serial, other.Manifest.Floor)
 		}
 	}
-	for _, r := range e.rollouts {
-		if s := r.snapshot(); s.Release.Component == p.Manifest.Component && (s.Phase == rollout.Running || s.Phase == rollout.Paused) {
+	return e.vacant(ctx, p.Manifest.Component)
+}
+
+// vacant refuses a second rollout of a component.
+func (e *Engine) vacant(ctx context.Context, component string) error {
+	for _, r := range e.list() {
+		if err := e.hold(ctx, r); err != nil {
+			return err
+		}
+		s := r.state
+		r.mu.Unlock()
+		if s.Release.Component == component && (s.Phase == rollout.Running || s.Phase == rollout.Paused) {
 			return fault.New(fault.Conflict, "rollout %s of version %s is %s", s.ID, s.Release.Version, s.Phase).
 				Hint("wait for it, or end it with 'firebreak rollout halt %s'", s.ID)
 		}
@@ -86,11 +100,4 @@ func (e *Engine) planFor(ctx context.Context, m release.Manifest, name string) (
 	}
 	wanted := row.Plan.Defaulted()
 	return wanted, fault.Problems("plan "+name+" is wider or faster than the plan signed with the release", plan.Within(signed, wanted))
-}
-
-// snapshot is the entry's state, for reading.
-func (r *entry) snapshot() rollout.State {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.state.Clone()
 }

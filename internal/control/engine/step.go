@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/control/store"
@@ -11,11 +12,25 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
-// idleWake is how often a complete rollout that stopped before its last ring looks for latecomers.
+// idleWake is how often a rollout that asked for nothing sooner is woken, and how often a complete one looks for latecomers.
 const idleWake = 30 * time.Second
 
-// step lets the machine decide over one event and makes it so: commit first, then act. The caller holds the entry's lock. When the
-// commit fails nothing has changed. Refusals change nothing and are not stored.
+// hold locks an entry for a decision, which the caller ends with Unlock. If it is not known whether the decision before is stored, it is
+// found out first. After an error the lock is not held.
+func (e *Engine) hold(ctx context.Context, r *entry) error {
+	r.mu.Lock()
+	if r.doubt == nil {
+		return nil
+	}
+	if _, err := e.settle(ctx, r); err != nil {
+		r.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// step lets the machine decide over one event and makes it so: commit first, then act. The caller holds the entry's lock. After an error
+// nothing has changed, or it is not known yet: then the entry is in doubt. Refusals change nothing and are not stored.
 func (e *Engine) step(ctx context.Context, r *entry, event rollout.Event, report *store.ReportKey) ([]rollout.Effect, error) {
 	next, effects := rollout.Step(r.state.Clone(), event)
 	if refusal, ok := refused(effects); ok {
@@ -31,14 +46,49 @@ func (e *Engine) step(ctx context.Context, r *entry, event rollout.Event, report
 	}
 	commit.Report = report
 	if err := e.Store.Commit(ctx, commit); err != nil {
-		return nil, fmt.Errorf("store a decision of rollout %s: %w", next.ID, err)
+		err = fmt.Errorf("store a decision of rollout %s: %w", next.ID, err)
+		r.doubt = &attempt{
+			rollout: next.ID, component: next.Release.Component, revision: commit.Event.Revision, event: event, effects: effects,
+		}
+		stored, doubt := e.settle(ctx, r)
+		if doubt != nil || !stored {
+			return nil, err
+		}
+		return effects, nil
 	}
-	r.state, r.revision, r.refusal = next, commit.Event.Revision, rollout.Waiting{}
+	r.state, r.revision = next, commit.Event.Revision
 	if commit.Lease != nil {
 		r.put(*commit.Lease, e.Clock.Now().Add(commit.Lease.Deadline.Sub(commit.Lease.Issued)))
 	}
-	e.act(ctx, r, effects)
+	e.act(ctx, r, event, effects)
 	return effects, nil
+}
+
+// settle finds out whether the decision in doubt is stored, and if so acts on it as if nothing had gone wrong.
+func (e *Engine) settle(ctx context.Context, r *entry) (stored bool, err error) {
+	doubt := r.doubt
+	rows, err := e.Store.Rollouts(ctx, doubt.component, loadAtMost)
+	if err != nil {
+		return false, fmt.Errorf("load rollout %s again: %w", doubt.rollout, err)
+	}
+	i := slices.IndexFunc(rows, func(row store.Rollout) bool { return row.State.ID == doubt.rollout })
+	if i < 0 || rows[i].Revision == r.revision {
+		r.doubt = nil
+		return false, nil
+	}
+	leases, err := e.Store.Leases(ctx, doubt.rollout)
+	if err != nil {
+		return false, fmt.Errorf("load the leases of rollout %s again: %w", doubt.rollout, err)
+	}
+	r.replace(rows[i], leases, e.Clock.Now())
+	r.doubt = nil
+	if r.order > 0 {
+		e.board.set(r)
+	}
+	if stored = r.revision == doubt.revision; stored {
+		e.act(ctx, r, doubt.event, doubt.effects)
+	}
+	return stored, nil
 }
 
 func refused(effects []rollout.Effect) (rollout.Waiting, bool) {
@@ -116,10 +166,13 @@ func (e *Engine) leaseAfter(r *entry, event rollout.Event) *store.Lease {
 }
 
 // act carries out what is left to do after the commit. What is lost here by a crash is derived again when the engine starts.
-func (e *Engine) act(ctx context.Context, r *entry, effects []rollout.Effect) {
-	r.wake = time.Time{}
-	if r.ticking() {
-		r.wake = e.Clock.Now().Add(idleWake)
+func (e *Engine) act(ctx context.Context, r *entry, event rollout.Event, effects []rollout.Effect) {
+	now := e.Clock.Now()
+	_, looked := event.(rollout.Woke)
+	r.rest(now, looked)
+	r.refusal = rollout.Waiting{}
+	if r.order == 0 {
+		e.add(r) // before a directive names it
 	}
 	for _, effect := range effects {
 		switch effect := effect.(type) {
@@ -129,7 +182,9 @@ func (e *Engine) act(ctx context.Context, r *entry, effects []rollout.Effect) {
 				e.Log.ErrorContext(ctx, "publish the directive; will try again", slog.String("component", r.state.Release.Component), slog.Any("error", err))
 			}
 		case rollout.WakeAt:
-			r.wake = e.Clock.Now().Add(max(0, effect.At.Sub(r.state.Last)))
+			if at := now.Add(max(0, effect.At.Sub(r.state.Last))); r.wake.IsZero() || at.Before(r.wake) {
+				r.wake = at
+			}
 		case rollout.Notify:
 			e.Notifier.Notify(ctx, effect.Severity, effect.Text)
 		case rollout.Record:

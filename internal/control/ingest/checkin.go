@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
@@ -30,20 +32,38 @@ func (in *Ingest) checkIn(w http.ResponseWriter, r *http.Request, id fleet.Endpo
 	if !ok {
 		return unknown(id)
 	}
-	reply := api.CheckInReply{Now: now.Round(0), Resync: !known.Synced, Directives: in.directives(known), Reported: known.Reported}
-	ack, err := in.report(r, id, body.Reports, now)
-	if err != nil {
-		return err
-	}
-	reply.Ack = ack
-	for _, wish := range body.Wishes {
-		if err := in.ask(r, id, wish, &reply); err != nil {
-			return err
-		}
-	}
+	reply := api.CheckInReply{Now: now.UTC(), Resync: !known.Synced, Directives: in.directives(known), Reported: known.Reported}
+	in.converse(r, id, body, now, &reply)
 	reply.PollMillis = in.poll(known, body).Milliseconds()
 	return answer(w, reply)
 }
+
+// converse stores reports and answers wishes. Its failures are not the check-in's: whatever is broken here, the host must still hear of
+// new directives, which may recall what it runs. Reports that are not acknowledged come again; so do wishes.
+func (in *Ingest) converse(r *http.Request, id fleet.EndpointID, body api.CheckIn, now time.Time, reply *api.CheckInReply) {
+	ack, err := in.report(r, id, body.Reports, now)
+	if err != nil {
+		in.logFailure(r, "reports could not be stored; they will come again", err)
+	}
+	reply.Ack = ack
+	for _, wish := range body.Wishes {
+		envelope, refusal, failed := json.RawMessage(nil), notNow, err // no lease before it is known what the host has to report
+		if failed == nil {
+			envelope, refusal, failed = in.Engine.Ask(r.Context(), id, wish)
+		}
+		switch {
+		case failed != nil:
+			in.logFailure(r, "a wish could not be answered; it will come again", failed)
+			reply.Refusals = append(reply.Refusals, api.Refusal{Component: wish.Component, Reason: notNow})
+		case refusal != "":
+			reply.Refusals = append(reply.Refusals, api.Refusal{Component: wish.Component, Reason: refusal})
+		default:
+			reply.Leases = append(reply.Leases, envelope)
+		}
+	}
+}
+
+const notNow = "the control plane has a failure and cannot decide now; its log says why"
 
 func (in *Ingest) directives(e registry.Endpoint) map[string]int64 {
 	if len(e.Components) == 0 {
@@ -83,19 +103,6 @@ func (in *Ingest) report(r *http.Request, id fleet.EndpointID, reports []api.Rep
 	return ack, nil
 }
 
-func (in *Ingest) ask(r *http.Request, id fleet.EndpointID, wish api.Wish, reply *api.CheckInReply) error {
-	envelope, refusal, err := in.Engine.Ask(r.Context(), id, wish)
-	switch {
-	case err != nil:
-		return fmt.Errorf("answer a wish of %s: %w", id, err)
-	case refusal != "":
-		reply.Refusals = append(reply.Refusals, api.Refusal{Component: wish.Component, Reason: refusal})
-	default:
-		reply.Leases = append(reply.Leases, envelope)
-	}
-	return nil
-}
-
 // poll tells when a host should come back: soon while it is on its way to a new release.
 func (in *Ingest) poll(e registry.Endpoint, body api.CheckIn) time.Duration {
 	if len(body.Wishes) > 0 || len(body.Reports) > 0 {
@@ -125,7 +132,7 @@ func check(body api.CheckIn) error {
 		require(report.Seq > before, fmt.Sprintf("reports[%d].seq", i), "must be above %d, is %d", before, report.Seq)
 		before = report.Seq
 	}
-	for name := range body.Components {
+	for _, name := range slices.Sorted(maps.Keys(body.Components)) {
 		require(plan.Name(name), "components", "has a bad name %q", name)
 	}
 	problems = append(problems, checkAttributes(body.Attributes)...)
@@ -137,11 +144,26 @@ func checkAttributes(a *api.Attributes) []fault.Problem {
 		return nil
 	}
 	var problems []fault.Problem
-	for path, v := range map[string]string{
-		"os": a.OS, "version": a.Version, "kernel": a.Kernel, "arch": a.Arch, "class": a.Class, "region": a.Region, "site": a.Site,
+	for _, field := range []struct{ name, value string }{
+		{"os", a.OS}, {"version", a.Version}, {"kernel", a.Kernel}, {"arch", a.Arch}, {"class", a.Class}, {"region", a.Region}, {"site", a.Site},
 	} {
-		if len(v) > maxText {
-			problems = append(problems, fault.Problem{Path: "attributes." + path, Message: fmt.Sprintf("is longer than %d bytes", maxText)})
+		if len(field.value) > maxText {
+			problems = append(problems, fault.Problem{Path: "attributes." + field.name, Message: fmt.Sprintf("is longer than %d bytes", maxText)})
+		}
+	}
+	return problems
+}
+
+func checkLabels(labels map[string]string) []fault.Problem {
+	if len(labels) > maxLabels {
+		return []fault.Problem{{Path: "labels", Message: fmt.Sprintf("are %d; %d is the most", len(labels), maxLabels)}}
+	}
+	var problems []fault.Problem
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if key == "" || len(key) > maxText || len(labels[key]) > maxText {
+			problems = append(problems, fault.Problem{
+				Path: "labels", Message: fmt.Sprintf("must have keys of 1 to %d and values of at most %d bytes, has %.40q", maxText, maxText, key),
+			})
 		}
 	}
 	return problems

@@ -7,6 +7,7 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -26,7 +27,7 @@ const (
 	maxReports    = 256
 	maxComponents = 64
 	maxWishes     = maxComponents
-	maxText       = 256 // of any attribute or label
+	maxText       = 256 // bytes of any attribute or label
 	maxLabels     = 64
 )
 
@@ -107,21 +108,28 @@ func (in *Ingest) Run(ctx context.Context) error {
 	return nil
 }
 
+// flush writes what changed since the last time. What cannot be written now stays for the next time.
 func (in *Ingest) flush(ctx context.Context) {
 	seen, changed := in.Fleet.Flush()
 	if len(seen) > 0 {
 		if err := in.Store.TouchEndpoints(ctx, seen); err != nil {
-			in.Log.ErrorContext(ctx, "write last-seen times", slog.Any("error", err))
+			in.Fleet.Unflushed(seen)
+			in.Log.ErrorContext(ctx, "write last-seen times; will try again", slog.Any("error", err))
 		}
 	}
+	var failed error
 	for _, e := range changed {
 		row, err := rowOf(e)
 		if err == nil {
 			err = in.Store.SaveEndpoint(ctx, row)
 		}
 		if err != nil {
-			in.Log.ErrorContext(ctx, "write the state of an endpoint", slog.String("endpoint", string(e.ID)), slog.Any("error", err))
+			in.Fleet.Unflushed(nil, e)
+			failed = fmt.Errorf("endpoint %s: %w", e.ID, err)
 		}
+	}
+	if failed != nil {
+		in.Log.ErrorContext(ctx, "write the states of endpoints; will try again", slog.Any("error", failed))
 	}
 }
 

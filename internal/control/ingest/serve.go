@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -54,11 +55,7 @@ func (in *Ingest) doEnrol(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, &body); err != nil {
 		return err
 	}
-	problems := checkAttributes(&body.Attributes)
-	if len(body.Labels) > maxLabels {
-		problems = append(problems, fault.Problem{Path: "labels", Message: fmt.Sprintf("are %d; %d is the most", len(body.Labels), maxLabels)})
-	}
-	if err := fault.Problems("read the request", problems); err != nil {
+	if err := fault.Problems("read the request", append(checkAttributes(&body.Attributes), checkLabels(body.Labels)...)); err != nil {
 		return err
 	}
 	certificate, id, err := in.CA.SignEndpoint(body.CSR)
@@ -70,18 +67,15 @@ func (in *Ingest) doEnrol(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	e := registry.Endpoint{
-		ID: id, Enrolled: now, LastSeen: now,
-		Subject: fleet.Subject{Tenant: joined.Tenant, Attributes: fleet.Attributes(body.Attributes), Labels: body.Labels},
-	}
-	row, err := rowOf(e)
+	subject := fleet.Subject{Tenant: joined.Tenant, Attributes: fleet.Attributes(body.Attributes), Labels: body.Labels}
+	row, err := rowOf(registry.Endpoint{ID: id, Enrolled: now, LastSeen: now, Subject: subject})
 	if err != nil {
 		return err
 	}
 	if err := in.Store.PutEndpoint(r.Context(), row); err != nil {
 		return err
 	}
-	in.Fleet.Put(e)
+	in.Fleet.Enrol(id, subject, now)
 	root, err := in.Metadata.File(r.Context(), "1.root.json") // the endpoint walks on from the first
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
@@ -121,8 +115,8 @@ func (in *Ingest) directive(w http.ResponseWriter, r *http.Request, _ fleet.Endp
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	_, err := w.Write(envelope)
-	return err
+	_, _ = w.Write(envelope)
+	return nil
 }
 
 func (in *Ingest) metadata(w http.ResponseWriter, r *http.Request, _ fleet.EndpointID) error {
@@ -134,8 +128,8 @@ func (in *Ingest) metadata(w http.ResponseWriter, r *http.Request, _ fleet.Endpo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, err = w.Write(data)
-	return err
+	_, _ = w.Write(data)
+	return nil
 }
 
 // target serves releases to any TUF client that has an identity here.
@@ -166,25 +160,31 @@ func (in *Ingest) artifact(w http.ResponseWriter, r *http.Request, _ fleet.Endpo
 	return nil
 }
 
+// answer writes a reply. A host that went away meanwhile is no error of ours.
 func answer(w http.ResponseWriter, body any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, err = w.Write(data)
-	return err
+	_, _ = w.Write(data)
+	return nil
 }
 
 func (in *Ingest) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if fault.KindOf(err) == fault.Internal {
+	if kind := fault.KindOf(err); kind == fault.Internal || kind == fault.Unavailable {
 		in.logFailure(r, "request failed", err)
+	}
+	if large := new(http.MaxBytesError); errors.As(err, &large) {
+		problem.WriteStatus(w, http.StatusRequestEntityTooLarge, err, "")
+		return
 	}
 	problem.Write(w, err, "")
 }
 
+// logFailure logs what a person must look at; a host that went away is none of it.
 func (in *Ingest) logFailure(r *http.Request, what string, err error) {
 	if r.Context().Err() == nil {
-		in.Log.ErrorContext(r.Context(), what, slog.String("path", r.URL.Path), slog.Any("error", err)) //nolint:sloglint // what is one of two constants of the callers
+		in.Log.ErrorContext(r.Context(), what, slog.String("path", r.URL.Path), slog.Any("error", err)) //nolint:sloglint // what is a constant of the callers
 	}
 }

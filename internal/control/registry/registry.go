@@ -39,11 +39,24 @@ func New() *Registry {
 	}
 }
 
-// Put adds or replaces an endpoint.
+// Put adds or replaces an endpoint, as it was loaded.
 func (r *Registry) Put(e Endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.endpoints[e.ID] = &e
+}
+
+// Enrol adds an endpoint. One that is known already and joins again keeps what else is known of it: above all the number of its newest
+// report, because it must count on from there.
+func (r *Registry) Enrol(id fleet.EndpointID, subject fleet.Subject, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, ok := r.endpoints[id]
+	if !ok {
+		e = &Endpoint{ID: id, Enrolled: at}
+		r.endpoints[id] = e
+	}
+	e.Subject, e.LastSeen, e.Synced = subject, at, false
 }
 
 // Get returns an endpoint.
@@ -77,25 +90,30 @@ func (r *Registry) Seen(id fleet.EndpointID, at time.Time) (Endpoint, bool) {
 	return *e, true
 }
 
-// Update takes in what an endpoint says of itself; nil parts stay as they were.
+// Update takes in what an endpoint says of itself; nil parts stay as they were. A boot id comes with the whole state.
 func (r *Registry) Update(id fleet.EndpointID, attributes *fleet.Attributes, components map[string]api.Component, boot string) {
+	if attributes == nil && components == nil && boot == "" {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e, ok := r.endpoints[id]
 	if !ok {
 		return
 	}
-	if attributes != nil {
+	if attributes != nil && e.Subject.Attributes != *attributes {
 		e.Subject.Attributes = *attributes
+		r.changed[id] = true
 	}
-	if components != nil {
+	if components != nil && !maps.Equal(e.Components, components) {
 		e.Components = maps.Clone(components)
-		e.Synced = true
+		r.changed[id] = true
 	}
-	if boot != "" {
+	if boot != "" && e.Boot != boot {
 		e.Boot = boot
+		r.changed[id] = true
 	}
-	r.changed[id] = true
+	e.Synced = e.Synced || components != nil || boot != ""
 }
 
 // Report notes the highest report number that is stored of an endpoint.
@@ -121,6 +139,18 @@ func (r *Registry) Flush() (seen map[fleet.EndpointID]time.Time, changed []Endpo
 	clear(r.touched)
 	clear(r.changed)
 	return seen, changed
+}
+
+// Unflushed gives back what [Registry.Flush] returned and could not be written: the next Flush returns it again.
+func (r *Registry) Unflushed(seen map[fleet.EndpointID]time.Time, changed ...Endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range seen {
+		r.touched[id] = true
+	}
+	for _, e := range changed {
+		r.changed[e.ID] = true
+	}
 }
 
 // Census counts hosts for one rollout.

@@ -51,7 +51,7 @@ func openKey(path string, random io.Reader) (*trust.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := private(path); err != nil {
+	if err = private(path); err != nil {
 		return nil, err
 	}
 	key, err := trust.DecodePrivate(data)

@@ -144,7 +144,7 @@ func (r *Repository) blob(ctx context.Context, want release.Digest, size, keep i
 	} else if err != nil {
 		return nil, err
 	}
-	defer b.Close() //nolint:errcheck // only read
+	defer b.Close()
 	if have != size {
 		return nil, fault.New(fault.Invalid, "%s has %d bytes here, the metadata says %d", want, have, size)
 	}

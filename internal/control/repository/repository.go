@@ -11,7 +11,6 @@ package repository
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"io"
 	"log/slog"
@@ -159,6 +158,3 @@ func pendingName(role string) string { return pendingPrefix + role + ".json" }
 func wireKey(s *trust.Signer) api.TrustKey {
 	return api.TrustKey{ID: s.ID(), Public: s.Public()}
 }
-
-// ours are the keys of a role that this server alone signs for.
-func ours(s *trust.Signer) trust.Keys { return trust.NewKeys(1, ed25519.PublicKey(s.Public())) }

@@ -456,10 +456,14 @@ func TestRefusedTargetsAndRoots(t *testing.T) {
 			b.clock.Move(366 * 24 * time.Hour)
 			return "root", data
 		}, fault.Invalid, []string{"expired"}},
-		"targets by the release key": {func(b *bench) (string, []byte) { return "targets", b.targetsDoc(2, b.delegations(), b.release) }, fault.Denied,
-			[]string{"targets.json"}},
-		"targets without director": {func(b *bench) (string, []byte) { return "targets", b.targetsDoc(2, b.delegations()[1:], b.targets) }, fault.Invalid,
-			[]string{"director key"}},
+		"targets by the release key": {
+			func(b *bench) (string, []byte) { return "targets", b.targetsDoc(2, b.delegations(), b.release) }, fault.Denied,
+			[]string{"targets.json"},
+		},
+		"targets without director": {
+			func(b *bench) (string, []byte) { return "targets", b.targetsDoc(2, b.delegations()[1:], b.targets) }, fault.Invalid,
+			[]string{"director key"},
+		},
 		"targets that lists files": {func(b *bench) (string, []byte) {
 			targets := must(trust.NewTargets(2, start.AddDate(1, 0, 0), b.delegations()))(b.t)
 			targets.Signed.Targets = must(trust.DecodeTargets(sensor, b.sensorDoc(nil, b.upload(trusttest.Manifest(sensor, "1", 1, start)))))(b.t).Signed.Targets
@@ -507,10 +511,14 @@ func TestRefusedReleases(t *testing.T) {
 		"serial that jumps": {func(_ *bench, m *release.Manifest) { m.Serial = 3 }, fault.Conflict, []string{"serial is 3, the next one is 2"}},
 		"serial used twice": {func(_ *bench, m *release.Manifest) { m.Serial = 1 }, fault.Invalid, []string{"same serial 1"}},
 		"no verdict":        {func(_ *bench, m *release.Manifest) { m.Verdicts = nil }, fault.Invalid, []string{"missing verdict is a rejection"}},
-		"verdict of another artifact": {func(_ *bench, m *release.Manifest) { m.Verdicts[0].Artifact = release.DigestOf(nil) }, fault.Invalid,
-			[]string{"missing verdict is a rejection"}},
-		"failed verdict": {func(_ *bench, m *release.Manifest) { m.Verdicts[0].Passed, m.Verdicts[0].Detail = false, "21 of 20" }, fault.Invalid,
-			[]string{"check rejected", "21 of 20"}},
+		"verdict of another artifact": {
+			func(_ *bench, m *release.Manifest) { m.Verdicts[0].Artifact = release.DigestOf(nil) }, fault.Invalid,
+			[]string{"missing verdict is a rejection"},
+		},
+		"failed verdict": {
+			func(_ *bench, m *release.Manifest) { m.Verdicts[0].Passed, m.Verdicts[0].Detail = false, "21 of 20" }, fault.Invalid,
+			[]string{"check rejected", "21 of 20"},
+		},
 		"another kind":    {func(_ *bench, m *release.Manifest) { m.Kind = release.Config }, fault.Invalid, []string{"kind is config, the component's is content"}},
 		"from the future": {func(_ *bench, m *release.Manifest) { m.Created = start.Add(time.Hour) }, fault.Invalid, []string{"created at", "clock"}},
 		"artifact not uploaded": {func(_ *bench, m *release.Manifest) {

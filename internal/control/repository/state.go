@@ -195,7 +195,7 @@ func (r *Repository) signSnapshot(s *state, roles map[string][]byte, files map[s
 	if err != nil {
 		return err
 	}
-	if err := trust.Sign(snapshot, r.Keys.Snapshot); err != nil {
+	if err = trust.Sign(snapshot, r.Keys.Snapshot); err != nil {
 		return err
 	}
 	data, err := trust.Encode(snapshot)

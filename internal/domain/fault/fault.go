@@ -116,8 +116,7 @@ func NextOf(err error) string {
 
 // ProblemsOf returns the mistakes listed by the outermost fault in err's chain.
 func ProblemsOf(err error) []Problem {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Problems
 	}
 	return nil

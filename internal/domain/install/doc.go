@@ -12,6 +12,11 @@
 //	 │                                            Proved           Restored
 //	 └───────────────────────────────── recovering ◄──────────── reverting ◄── Broke or recalled while idle
 //
-// Only [Leased] leads to activating, and only with a lease that names this release and has not expired (I1). Whatever happens from
-// activating on, the way back to the last-known-good slot needs no lease, no network and no space (I5).
+// Only [Leased] leads to activating, and only with a lease that names this release and has not expired (I1). A lease that cannot be used
+// is reported as rejected, so that nobody waits for its outcome. Whatever happens from activating on, the way back to the last-known-good
+// slot needs no lease, no network and no space (I5).
+//
+// A recall binds in every phase: what runs or is next is left, and what was recalled is never gone back to. Where there is nothing to go
+// back to, the component is taken away, and the recovery is over once that is done. A recovery whose probes keep failing is not the end
+// either: after a while a release that the host has not refused may take over.
 package install

@@ -36,7 +36,7 @@ type Failed struct {
 	Final    bool // trying again would not help: the preflight said no
 }
 
-// Leased is a lease that was verified for this endpoint.
+// Leased is a lease that was verified for this endpoint. One that is not for what is ready is given back.
 type Leased struct {
 	At    time.Time
 	Lease Lease
@@ -109,10 +109,11 @@ type Fetch struct {
 // Swap makes current show the slot, once the way back is made.
 type Swap struct{ Slot Slot }
 
-// Prove tells the consumer and probes it until the soak is over.
+// Prove tells the consumer and probes it until the soak is over: up to the first failure while proving, and through all failures, each
+// of which is told, while recovering.
 type Prove struct{}
 
-// Restore makes current show the slot (none if empty) and tells the consumer.
+// Restore makes current show the slot (none if empty) and tells the consumer. It is tried until it is done.
 type Restore struct{ Slot Slot }
 
 // Report tells the control plane an outcome. It is saved with the state, numbered, and sent until it is acknowledged.

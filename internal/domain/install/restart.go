@@ -83,7 +83,7 @@ func (t *turn) adopt(e Restarted) bool {
 	case "":
 		t.Current, t.Why = Installed{}, "current was taken away by somebody else"
 	case t.Good.Slot:
-		t.Current = t.Good
+		t.Current, t.Why = t.Good, ""
 	case t.Previous.Slot:
 		if t.watched(e.At) {
 			t.harm(e.At, Crashed, t.Current, wentBack)

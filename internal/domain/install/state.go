@@ -63,8 +63,8 @@ type Refusal struct {
 
 // Recall names a release that must not run, and its artifacts, which must not run under any name.
 type Recall struct {
-	Manifest  release.Digest   `json:"manifest"`
-	Artifacts []release.Digest `json:"artifacts"`
+	Manifest  release.Digest
+	Artifacts []release.Digest
 }
 
 // State is all that the machine remembers of one component.

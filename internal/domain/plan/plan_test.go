@@ -99,7 +99,7 @@ func TestBudgetShowsItsArithmetic(t *testing.T) {
 	want := []fault.Problem{{Path: "budget.hosts", Message: "allows 5 harmed hosts but the plan can harm 10; make window.start or the first ring smaller. " +
 		"a fault that harms 100 % at once: 2 hosts to trip + 0 unconfirmed meanwhile, times 1 = 2 harmed; " +
 		"a fault that harms 50 % at once: 5 hosts to trip + 5 unconfirmed meanwhile, times 0.5 = 5 harmed; " +
-		"a fault that harms 10 % at once: 42 hosts to trip + 42 unconfirmed meanwhile, times 0.1 = 9 harmed; " +
+		"a fault that harms 10 % at once: 34 hosts to trip + 34 unconfirmed meanwhile, times 0.1 = 7 harmed; " +
 		"a fault that shows only in the bake: all 10 hosts of ring first"}}
 	if diff := cmp.Diff(want, p.Check()); diff != "" {
 		t.Errorf("problems differ (-want +got):\n%s", diff)
@@ -118,8 +118,8 @@ func TestBound(t *testing.T) {
 	}{
 		"the first ring's bake":    {func(*plan.Plan) {}, 10},
 		"a wide start":             {func(p *plan.Plan) { p.Window.Start = 50; p.Rings[0].Hosts = 1 }, 50},
-		"growth":                   {func(p *plan.Plan) { p.Window.Growth = 10; p.Rings[0].Hosts = 1 }, 42},
-		"a window that stays shut": {func(p *plan.Plan) { p.Window = plan.Window{Start: 1, Growth: 1, Max: 1}; p.Rings[0].Hosts = 1 }, 5},
+		"growth":                   {func(p *plan.Plan) { p.Window.Growth = 10; p.Rings[0].Hosts = 1 }, 34},
+		"a window that stays shut": {func(p *plan.Plan) { p.Window = plan.Window{Start: 1, Growth: 1, Max: 1}; p.Rings[0].Hosts = 1 }, 4},
 	} {
 		p := sound()
 		test.change(&p)
@@ -174,9 +174,11 @@ func TestWithin(t *testing.T) {
 		change func(*plan.Plan)
 		want   []string
 	}{
-		"the same":                  {func(*plan.Plan) {}, nil},
-		"narrower":                  {func(p *plan.Plan) { p.Rings[0].Hosts, p.Rings[1].Hosts, p.Rings[2].Share, p.Window.Start = 5, 50, 0.2, 1 }, nil},
-		"a ring more":               {func(p *plan.Plan) { p.Rings = append(p.Rings[:1:1], sound().Rings...) }, []string{}},
+		"the same": {func(*plan.Plan) {}, nil},
+		"narrower": {func(p *plan.Plan) {
+			p.Rings[0].Hosts, p.Rings[1].Hosts, p.Rings[2].Share, p.Window.Start = 5, 50, 0.2, 1
+		}, nil},
+		"a ring more":               {func(p *plan.Plan) { p.Rings = append(p.Rings[:1:1], sound().Rings...) }, nil},
 		"a ring less":               {func(p *plan.Plan) { p.Rings = append(p.Rings[:1:1], p.Rings[2:]...) }, []string{"rings", "rings[1].hosts", "rings[2].share"}},
 		"wider":                     {func(p *plan.Plan) { p.Rings[0].Hosts, p.Rings[2].Share = 11, 0.6 }, []string{"rings[0].hosts", "rings[2].share"}},
 		"a share for hosts":         {func(p *plan.Plan) { p.Rings[1] = plan.Ring{Name: "early", Share: 0.01, Evidence: p.Rings[1].Evidence} }, []string{"rings[1].hosts"}},
@@ -191,11 +193,6 @@ func TestWithin(t *testing.T) {
 		wanted := sound()
 		test.change(&wanted)
 		got := paths(plan.Within(sound(), wanted))
-		if name == "a ring more" { // an extra ring moves the others up: whatever it lists, it must not be wider at the front
-			if plan.Within(sound(), wanted.Defaulted()) == nil {
-				continue
-			}
-		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: problems differ (-want +got):\n%s", name, diff)
 		}

@@ -96,10 +96,12 @@ func TestValidated(t *testing.T) {
 		change func(*release.Manifest)
 		want   bool
 	}{
-		"passed":         {func(*release.Manifest) {}, true},
-		"no verdict":     {func(m *release.Manifest) { m.Verdicts = nil }, false},
-		"another's":      {func(m *release.Manifest) { m.Verdicts[0].Artifact = release.DigestOf(nil) }, false},
-		"failed":         {func(m *release.Manifest) { m.Verdicts = append(m.Verdicts, release.Verdict{Artifact: m.Artifacts[0].Digest}) }, false},
+		"passed":     {func(*release.Manifest) {}, true},
+		"no verdict": {func(m *release.Manifest) { m.Verdicts = nil }, false},
+		"another's":  {func(m *release.Manifest) { m.Verdicts[0].Artifact = release.DigestOf(nil) }, false},
+		"failed": {func(m *release.Manifest) {
+			m.Verdicts = append(m.Verdicts, release.Verdict{Artifact: m.Artifacts[0].Digest})
+		}, false},
 		"nothing to say": {func(m *release.Manifest) { m.Artifacts = nil }, false},
 	} {
 		m := whole()
@@ -117,7 +119,7 @@ func TestDigest(t *testing.T) {
 	if string(d) != "sha256:"+hex || d.Hex() != hex || !d.Valid() || d.Short() != hex[:12] {
 		t.Errorf("got %s, %s, %t, %s of no bytes", d, d.Hex(), d.Valid(), d.Short())
 	}
-	for _, bad := range []release.Digest{"", hex, "sha256:", "sha256:" + hex[1:], "sha256:" + hex + "0", release.Digest("sha256:" + strings.ToUpper(hex)), "sha512:" + hex} {
+	for _, bad := range []release.Digest{"", hex, "sha256:", release.Digest("sha256:" + hex[1:]), "sha256:" + hex + "0", release.Digest("sha256:" + strings.ToUpper(hex)), "sha512:" + hex} {
 		if bad.Valid() || bad.Short() != string(bad) {
 			t.Errorf("got %q accepted as a digest, short %q", bad, bad.Short())
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
@@ -44,13 +43,13 @@ func TestConfirmationDoesNotAllocate(t *testing.T) {
 // The wall clock's reading is what is stored, so it is what counts; a monotonic one is dropped.
 func TestMonotonicReadingsAreDropped(t *testing.T) {
 	t.Parallel()
-	now := clock.Wall{}.Now()
+	now := time.Now() //nolint:forbidigo // nothing else has a monotonic reading
 	w := &world{now: now}
 	started := rollout.Started{At: now, Plan: planOf(t, ""), Eligible: 3}
 	live, _ := rollout.Step(rollout.State{}, started)
 	w.step(t, started)
-	for range 3 {
-		e := rollout.Woke{At: clock.Wall{}.Now(), Eligible: 3, Remaining: 3, Available: 3}
+	for i := range 3 {
+		e := rollout.Woke{At: now.Add(time.Duration(i) * time.Second), Eligible: 3, Remaining: 3, Available: 3}
 		live, _ = rollout.Step(live, e)
 		w.step(t, e)
 	}

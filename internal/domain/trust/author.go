@@ -2,7 +2,6 @@ package trust
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
@@ -140,9 +139,9 @@ func Sign[T metadata.Roles](meta *metadata.Metadata[T], signers ...*Signer) erro
 		return err
 	}
 	for _, s := range signers {
-		sig, err := s.Sign(context.Background(), payload)
-		if err != nil {
-			return err
+		sig, errSign := s.sign(payload)
+		if errSign != nil {
+			return errSign
 		}
 		meta.Signatures = slices.DeleteFunc(meta.Signatures, func(old metadata.Signature) bool { return old.KeyID == s.id })
 		meta.Signatures = append(meta.Signatures, metadata.Signature{KeyID: s.id, Signature: sig})

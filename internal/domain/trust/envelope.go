@@ -1,11 +1,12 @@
 package trust
 
 import (
-	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 )
@@ -16,17 +17,16 @@ func seal(payloadType string, payload any, signers []*Signer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", payloadType, err)
 	}
-	providers := make([]dsse.Signer, 0, len(signers))
+	if len(signers) == 0 {
+		return nil, fault.New(fault.Internal, "seal %s: nobody signs it", payloadType)
+	}
+	envelope := dsse.Envelope{PayloadType: payloadType, Payload: base64.StdEncoding.EncodeToString(body)}
 	for _, s := range signers {
-		providers = append(providers, s)
-	}
-	signer, err := dsse.NewEnvelopeSigner(providers...)
-	if err != nil {
-		return nil, fmt.Errorf("seal %s: %w", payloadType, err)
-	}
-	envelope, err := signer.SignPayload(context.Background(), payloadType, body)
-	if err != nil {
-		return nil, fmt.Errorf("seal %s: %w", payloadType, err)
+		sig, errSign := s.sign(dsse.PAE(payloadType, body))
+		if errSign != nil {
+			return nil, errSign
+		}
+		envelope.Signatures = append(envelope.Signatures, dsse.Signature{KeyID: s.id, Sig: base64.StdEncoding.EncodeToString(sig)})
 	}
 	data, err := json.Marshal(envelope)
 	if err != nil {
@@ -57,7 +57,7 @@ func unsealEnvelope(what, payloadType string, data []byte, keys Keys, into any) 
 	if n := len(envelope.Signatures); n == 0 || n > maxSignatures {
 		return refuse("it has %d signatures, must be 1 to %d", n, maxSignatures)
 	}
-	body, err := verifyEnvelope(&envelope, keys)
+	body, err := verifyEnvelope(envelope, keys)
 	if err != nil {
 		return refuse("%w", err)
 	}
@@ -67,25 +67,28 @@ func unsealEnvelope(what, payloadType string, data []byte, keys Keys, into any) 
 	return nil
 }
 
-func verifyEnvelope(envelope *dsse.Envelope, keys Keys) ([]byte, error) {
-	providers := make([]dsse.Verifier, 0, len(keys.Public))
-	for _, id := range keys.IDs() {
-		providers = append(providers, verifier{id: id, public: keys.Public[id]})
-	}
-	verify, err := dsse.NewMultiEnvelopeVerifier(keys.Threshold, providers...)
+// verifyEnvelope gives the payload if enough of the keys signed it. A signature that does not name its key counts for nothing.
+func verifyEnvelope(envelope dsse.Envelope, keys Keys) ([]byte, error) {
+	body, err := base64.StdEncoding.DecodeString(envelope.Payload)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("its payload is not base64: %w", err)
 	}
-	accepted, body, err := verify.VerifyAndDecode(context.Background(), envelope)
-	if err == nil {
-		return body, nil
-	}
+	signatures := make([]metadata.Signature, 0, len(envelope.Signatures))
 	named := make([]string, 0, len(envelope.Signatures))
 	for _, s := range envelope.Signatures {
+		sig, errSig := base64.StdEncoding.DecodeString(s.Sig)
+		if errSig != nil {
+			return nil, fmt.Errorf("the signature of key %s is not base64: %w", short(s.KeyID), errSig)
+		}
+		signatures = append(signatures, metadata.Signature{KeyID: s.KeyID, Signature: sig})
 		named = append(named, short(s.KeyID))
 	}
-	return nil, fmt.Errorf("%d of %d needed signatures of role %s are valid (signed by %v, the role's keys are %v): %w",
-		len(accepted), keys.Threshold, RoleDirector, named, shorts(keys), err)
+	valid := tally(dsse.PAE(envelope.PayloadType, body), signatures, keys)
+	if len(valid) < keys.Threshold {
+		return nil, fmt.Errorf("%d of %d needed signatures of role %s are valid (signed by %v, the role's keys are %v)",
+			len(valid), keys.Threshold, RoleDirector, named, shorts(keys))
+	}
+	return body, nil
 }
 
 func shorts(keys Keys) []string {

@@ -60,7 +60,7 @@ func TestOpenLease(t *testing.T) {
 }
 
 // I1 and I9: no lease, no activation; not for another host or digest, not past its time, not sooner than the signed plan says.
-func TestI1I9RefusedLeases(t *testing.T) {
+func TestInvariantI1I9LeasesAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*api.Lease, *trust.LeaseWanted)
@@ -70,26 +70,40 @@ func TestI1I9RefusedLeases(t *testing.T) {
 		"another host":      {func(l *api.Lease, _ *trust.LeaseWanted) { l.Endpoint = "ep-2" }, fault.Denied, []string{"l-1", `endpoint "ep-2"`, `"ep-1"`}},
 		"another component": {func(l *api.Lease, _ *trust.LeaseWanted) { l.Component = "nginx" }, fault.Denied, []string{`component "nginx"`}},
 		"another rollout":   {func(l *api.Lease, _ *trust.LeaseWanted) { l.Rollout = "r-2" }, fault.Denied, []string{`rollout "r-2"`}},
-		"another digest": {func(l *api.Lease, _ *trust.LeaseWanted) { l.Manifest = string(release.DigestOf(nil)) }, fault.Denied,
-			[]string{"manifest", string(manifestDigest)}},
+		"another digest": {
+			func(l *api.Lease, _ *trust.LeaseWanted) { l.Manifest = string(release.DigestOf(nil)) }, fault.Denied,
+			[]string{"manifest", string(manifestDigest)},
+		},
 		"nothing wanted": {func(l *api.Lease, w *trust.LeaseWanted) { l.Manifest, w.Manifest = "", "" }, fault.Denied, []string{"manifest"}},
 		"no id":          {func(l *api.Lease, _ *trust.LeaseWanted) { l.ID = "" }, fault.Denied, []string{"no id"}},
 		"past its time":  {func(l *api.Lease, w *trust.LeaseWanted) { w.Now = l.Expires }, fault.Unavailable, []string{"expired at 2026-03-01T12:11:00Z"}},
-		"ring not in the plan": {func(l *api.Lease, _ *trust.LeaseWanted) { l.Ring = 3 }, fault.Denied,
-			[]string{"ring 3", "rings 0 to 2"}},
+		"ring not in the plan": {
+			func(l *api.Lease, _ *trust.LeaseWanted) { l.Ring = 3 }, fault.Denied,
+			[]string{"ring 3", "rings 0 to 2"},
+		},
 		"ring below the plan": {func(l *api.Lease, _ *trust.LeaseWanted) { l.Ring = -1 }, fault.Denied, []string{"ring -1"}},
-		"ring too early": {func(l *api.Lease, _ *trust.LeaseWanted) { l.Ring, l.Started = 2, l.Issued.Add(-119*time.Second) }, fault.Denied,
-			[]string{"ring 2 cannot open before 2026-03-01T12:10:01Z"}},
-		"started before the release was made": {func(l *api.Lease, _ *trust.LeaseWanted) { l.Started = start.Add(-time.Second) }, fault.Denied,
-			[]string{"before the release was made"}},
+		"ring too early": {
+			func(l *api.Lease, _ *trust.LeaseWanted) { l.Ring, l.Started = 2, l.Issued.Add(-119*time.Second) }, fault.Denied,
+			[]string{"ring 2 cannot open before 2026-03-01T12:10:01Z"},
+		},
+		"started before the release was made": {
+			func(l *api.Lease, _ *trust.LeaseWanted) { l.Started = start.Add(-time.Second) }, fault.Denied,
+			[]string{"before the release was made"},
+		},
 		"expires before issued": {func(l *api.Lease, _ *trust.LeaseWanted) { l.Expires = l.Issued }, fault.Denied, []string{"out of order"}},
-		"deadline before expiry": {func(l *api.Lease, _ *trust.LeaseWanted) { l.Deadline = l.Expires.Add(-time.Second) }, fault.Denied,
-			[]string{"out of order"}},
+		"deadline before expiry": {
+			func(l *api.Lease, _ *trust.LeaseWanted) { l.Deadline = l.Expires.Add(-time.Second) }, fault.Denied,
+			[]string{"out of order"},
+		},
 		"clock a year ahead": {func(_ *api.Lease, w *trust.LeaseWanted) { w.Now = w.Now.Add(year) }, fault.Unavailable, []string{"expired", "2027-03-01"}},
-		"clock a year behind": {func(_ *api.Lease, w *trust.LeaseWanted) { w.Now = w.Now.Add(-year) }, fault.Unavailable,
-			[]string{"this host's clock says 2025-03-01"}},
-		"clock that fell back a year after newer signed words": {func(_ *api.Lease, w *trust.LeaseWanted) { w.Wall = w.Now.Add(-year) }, fault.Unavailable,
-			[]string{"this host's clock says 2025-03-01"}},
+		"clock a year behind": {
+			func(_ *api.Lease, w *trust.LeaseWanted) { w.Now = w.Now.Add(-year) }, fault.Unavailable,
+			[]string{"this host's clock says 2025-03-01"},
+		},
+		"clock that fell back a year after newer signed words": {
+			func(_ *api.Lease, w *trust.LeaseWanted) { w.Wall = w.Now.Add(-year) }, fault.Unavailable,
+			[]string{"this host's clock says 2025-03-01"},
+		},
 		"later times written by a stolen key": {func(l *api.Lease, w *trust.LeaseWanted) {
 			l.Ring, l.Issued, l.Expires, l.Deadline = 2, l.Issued.Add(year), l.Expires.Add(year), l.Deadline.Add(year)
 		}, fault.Unavailable, []string{"issued at 2027-03-01"}},

@@ -1,14 +1,12 @@
 package trust
 
 import (
-	"context"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -92,36 +90,15 @@ func NewSigner(key crypto.Signer) (*Signer, error) {
 // Public is the signer's public key.
 func (s *Signer) Public() ed25519.PublicKey { return s.public }
 
-// KeyID implements dsse.Signer; the error is always nil.
-func (s *Signer) KeyID() (string, error) { return s.id, nil }
-
 // ID is the signer's key id.
 func (s *Signer) ID() string { return s.id }
 
-// Sign implements dsse.Signer.
-func (s *Signer) Sign(_ context.Context, data []byte) ([]byte, error) {
+func (s *Signer) sign(data []byte) ([]byte, error) {
 	sig, err := s.key.Sign(nil, data, crypto.Hash(0))
 	if err != nil {
 		return nil, fmt.Errorf("sign with key %s: %w", short(s.id), err)
 	}
 	return sig, nil
-}
-
-// verifier is one public key as a dsse.Verifier.
-type verifier struct {
-	id     string
-	public ed25519.PublicKey
-}
-
-var errSignature = errors.New("signature does not match") //nolint:gochecknoglobals // a sentinel
-
-func (v verifier) KeyID() (string, error)   { return v.id, nil }
-func (v verifier) Public() crypto.PublicKey { return v.public }
-func (v verifier) Verify(_ context.Context, data, sig []byte) error {
-	if !ed25519.Verify(v.public, data, sig) {
-		return errSignature
-	}
-	return nil
 }
 
 // EncodePrivate writes a private key as PKCS #8 in PEM.

@@ -81,9 +81,9 @@ func plainValue(dec *json.Decoder, depth int) error {
 	seen := map[string]bool{}
 	for dec.More() {
 		if delim == '{' {
-			name, err := dec.Token()
-			if err != nil {
-				return err
+			name, errName := dec.Token()
+			if errName != nil {
+				return errName
 			}
 			key, _ := name.(string)
 			if seen[key] {
@@ -91,7 +91,7 @@ func plainValue(dec *json.Decoder, depth int) error {
 			}
 			seen[key] = true
 		}
-		if err := plainValue(dec, depth+1); err != nil {
+		if err = plainValue(dec, depth+1); err != nil {
 			return err
 		}
 	}

@@ -159,7 +159,7 @@ func (w *walk) timestamp() error {
 	if err != nil {
 		return err
 	}
-	if err := signedBy(name, RoleTimestamp, data, w.set.Root, "root"); err != nil {
+	if err = signedBy(name, RoleTimestamp, data, w.set.Root, "root"); err != nil {
 		return err
 	}
 	_, err = w.set.UpdateTimestamp(data)

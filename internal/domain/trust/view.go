@@ -2,6 +2,7 @@ package trust
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -85,11 +86,7 @@ func (v *View) Ignored() error { return errors.Join(v.ignored...) }
 
 // Files are all verified files.
 func (v *View) Files() Files {
-	all := make(Files, len(v.files))
-	for name, data := range v.files {
-		all[name] = data
-	}
-	return all
+	return maps.Clone(v.files)
 }
 
 // RootVersion is the version of the trusted root.

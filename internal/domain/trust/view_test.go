@@ -162,7 +162,8 @@ func TestStoredFilesBringAViewBack(t *testing.T) {
 	}
 }
 
-func TestForgeriesAreDenied(t *testing.T) {
+// I9: nothing that the right keys did not sign is believed.
+func TestInvariantI9ForgeriesAreDenied(t *testing.T) {
 	t.Parallel()
 	stranger := trusttest.Signer(t, "stranger")
 	resign := func(repo *trusttest.Repository, role, name string) {
@@ -183,14 +184,22 @@ func TestForgeriesAreDenied(t *testing.T) {
 		forge func(*trusttest.Repository)
 		parts []string
 	}{
-		"timestamp by a stranger": {func(r *trusttest.Repository) { resign(r, "timestamp", "timestamp.json") },
-			[]string{"timestamp.json", "0 of 1 signatures", "root", "role timestamp"}},
-		"snapshot by a stranger": {func(r *trusttest.Repository) { resign(r, "snapshot", "2.snapshot.json") },
-			[]string{"2.snapshot.json", "0 of 1 signatures", "role snapshot"}},
-		"targets by a stranger": {func(r *trusttest.Repository) { resign(r, "targets", "2.targets.json") },
-			[]string{"2.targets.json", "0 of 1 signatures", "role targets"}},
-		"component by a stranger": {func(r *trusttest.Repository) { resign(r, sensor, "2."+sensor+".json") },
-			[]string{"2." + sensor + ".json", "0 of 1 signatures", "targets", "role " + sensor}},
+		"timestamp by a stranger": {
+			func(r *trusttest.Repository) { resign(r, "timestamp", "timestamp.json") },
+			[]string{"timestamp.json", "0 of 1 signatures", "root", "role timestamp"},
+		},
+		"snapshot by a stranger": {
+			func(r *trusttest.Repository) { resign(r, "snapshot", "2.snapshot.json") },
+			[]string{"2.snapshot.json", "0 of 1 signatures", "role snapshot"},
+		},
+		"targets by a stranger": {
+			func(r *trusttest.Repository) { resign(r, "targets", "2.targets.json") },
+			[]string{"2.targets.json", "0 of 1 signatures", "role targets"},
+		},
+		"component by a stranger": {
+			func(r *trusttest.Repository) { resign(r, sensor, "2."+sensor+".json") },
+			[]string{"2." + sensor + ".json", "0 of 1 signatures", "targets", "role " + sensor},
+		},
 		"component by the director": {func(r *trusttest.Repository) {
 			r.Roles[sensor].Signers = r.Roles["director"].Signers
 			r.Files["3."+sensor+".json"] = r.Files["2.director.json"]

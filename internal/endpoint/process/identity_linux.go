@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Identity tells one process from all others that ever had, or will have, its number on this host: boot and start time. It is "" where
-// the system does not tell, and when there is no such process.
+// Identity tells one process from all others that ever had, or will have, its number on this host: boot, start time and
+// number. It is "" where the system does not tell, and when there is no such process.
 func Identity(pid int) string {
 	const startTime = 19 // of the fields after the command's name
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -22,5 +22,5 @@ func Identity(pid int) string {
 	if len(fields) <= startTime || fields[0] == "Z" {
 		return ""
 	}
-	return strings.TrimSpace(string(boot)) + "/" + fields[startTime]
+	return fmt.Sprintf("%s/%s/%d", strings.TrimSpace(string(boot)), fields[startTime], pid)
 }

@@ -1,0 +1,288 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/client"
+	"github.com/firebreak-dev/firebreak/internal/control/server/servertest"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+)
+
+func dial(t *testing.T, url, token string) *client.Client {
+	t.Helper()
+	c, err := client.New(url, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestClientWalksTheWholePort(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	w.Trip("sensor-content")
+	c, ctx := dial(t, w.URL, w.Token), t.Context()
+	check := func(what string, err error, ok bool) {
+		t.Helper()
+		if err != nil || !ok {
+			t.Errorf("%s: got error %v, expectation %t; want none and true", what, err, ok)
+		}
+	}
+	status, err := c.Status(ctx)
+	check("status", err, status.Endpoints == 10)
+	components, err := c.Components(ctx)
+	check("components", err, len(components) == 1 && components[0].Name == "sensor-content")
+	component, err := c.PutComponent(ctx, components[0])
+	check("put component", err, component == components[0])
+	plans, err := c.Plans(ctx)
+	check("plans", err, len(plans) == 1 && plans[0].Rings == 3)
+	stored, err := c.PutPlan(ctx, "careful", plans[0].Plan)
+	check("put plan", err, bytes.Equal(stored.Plan, plans[0].Plan))
+	bound, err := c.CheckPlan(ctx, plans[0].Plan)
+	check("check plan", err, bound.Bound > 0 && len(bound.Problems) == 0)
+	releases, err := c.Releases(ctx, "sensor-content")
+	check("releases", err, len(releases) == 1 && releases[0].State == "recalled")
+	one, err := c.Release(ctx, "sensor-content", "2")
+	check("release", err, len(one.Document) > 0)
+	rollouts, err := c.Rollouts(ctx, "")
+	check("rollouts", err, len(rollouts) == 1)
+	r, err := c.Rollout(ctx, "ro-1")
+	check("rollout", err, r.Phase == "tripped" && r.Harmed == 2)
+	leases, err := c.Leases(ctx, "ro-1")
+	check("leases", err, len(leases) == 2)
+	incidents, err := c.Incidents(ctx)
+	check("incidents", err, len(incidents) == 1)
+	incident, err := c.Incident(ctx, incidents[0].ID)
+	check("incident", err, len(incident.Harmed) == 2 && incident.Summary != nil && len(incident.Timeline) > 0)
+	endpoint, err := c.Endpoint(ctx, "ep-001")
+	check("endpoint", err, len(endpoint.Leases) == 1)
+	keys, err := c.OnlineKeys(ctx)
+	check("online keys", err, len(keys.Director.Public) == 32)
+	pending, err := c.PendingMetadata(ctx)
+	check("pending metadata", err, len(pending) == 0)
+	fresh, err := c.CreateToken(ctx, api.NewToken{Kind: "join"})
+	check("create token", err, strings.HasPrefix(fresh.Secret, "fb_join_"))
+	check("revoke token", c.RevokeToken(ctx, fresh.ID), true)
+	tokens, err := c.Tokens(ctx)
+	check("tokens", err, len(tokens) == 2)
+	_, err = c.RollBack(ctx, "ro-1", "")
+	check("rollback of a tripped rollout", nil, client.KindOf(err) == client.Conflict)
+}
+
+func TestClientPagesThroughLongLists(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	w.Join(1203, "sensor-content")
+	c := dial(t, w.URL, w.Token)
+	seen := map[string]bool{}
+	for e, err := range c.Endpoints(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[e.ID] = true
+	}
+	if len(seen) != 1203 {
+		t.Errorf("saw %d endpoints, want 1203", len(seen))
+	}
+	for range c.Endpoints(t.Context()) {
+		break // leaving early must not panic
+	}
+}
+
+func TestErrorsKeepKindNextAndProblems(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	c := dial(t, w.URL, w.Token)
+	_, err := c.PutPlan(t.Context(), "p", []byte(`{"name":"p","rings":[{"name":"a","hosts":0}],"x":1}`))
+	var e *client.Error
+	if !errors.As(err, &e) || e.Kind != client.Invalid || e.Status != 400 || len(e.Problems) < 3 || e.Request == "" {
+		t.Errorf("got %#v, want an invalid one with every problem", e)
+	}
+	_, err = c.Component(t.Context(), "none")
+	if !errors.As(err, &e) || e.Kind != client.NotFound || e.Next == "" {
+		t.Errorf("got %#v, want not found and a next step", e)
+	}
+	_, err = dial(t, w.URL, "wrong").Status(t.Context())
+	if client.KindOf(err) != client.Denied {
+		t.Errorf("got %v, want denied", err)
+	}
+}
+
+func TestReadsAreTriedAgainAndWritesAreNot(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	port := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, `{"version":"7"}`)
+	}))
+	t.Cleanup(port.Close)
+	c := dial(t, port.URL, "")
+	status, err := c.Status(t.Context())
+	if err != nil || status.Version != "7" || calls.Load() != 3 {
+		t.Errorf("got %v, %v after %d calls, want version 7 after 3", status, err, calls.Load())
+	}
+	calls.Store(0)
+	if _, err = c.StartRollout(t.Context(), api.StartRollout{}); client.KindOf(err) != client.Unavailable || calls.Load() != 1 {
+		t.Errorf("got %v after %d calls, want unavailable after one", err, calls.Load())
+	}
+}
+
+func TestAnUnreachableServerSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	port := httptest.NewServer(http.NotFoundHandler())
+	port.Close()
+	_, err := dial(t, port.URL, "").Status(t.Context())
+	var e *client.Error
+	if !errors.As(err, &e) || e.Kind != client.Unavailable || !strings.Contains(e.Next, "firebreak serve") {
+		t.Errorf("got %#v, want unavailable and a next step", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := dial(t, port.URL, "").Status(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the context's error", err)
+	}
+}
+
+func TestStrangeAnswersAreErrors(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"not JSON":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
+		"wrong shape": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"items":7}`) },
+		"redirect":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
+		"plain error": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "teapot", http.StatusTeapot) },
+		"broken problem": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", api.ProblemType)
+			w.WriteHeader(500)
+		},
+		"cut off": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, "{")
+		},
+	} {
+		port := httptest.NewServer(http.HandlerFunc(answer))
+		c := dial(t, port.URL, "secret")
+		c.Attempts = 1
+		if _, err := c.Rollouts(t.Context(), ""); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v, want an error without the token", name, err)
+		}
+		port.Close()
+	}
+}
+
+func TestNamesCannotReachOtherRoutes(t *testing.T) {
+	t.Parallel()
+	var paths []string
+	port := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths = append(paths, r.URL.EscapedPath())
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	t.Cleanup(port.Close)
+	c := dial(t, port.URL+"/", "")
+	for _, name := range []string{"", "..", "a/b", "a?b=c", "a#b", "../tokens"} {
+		_, err := c.Rollout(t.Context(), name)
+		if client.KindOf(err) != client.NotFound {
+			t.Errorf("%q: got %v, want not found", name, err)
+		}
+	}
+	var want []string
+	for _, name := range []string{"%20", "%20", "a%2Fb", "a%3Fb=c", "a%23b", "..%2Ftokens"} {
+		want = append(want, "/api/v1/rollouts/"+name)
+	}
+	if diff := cmp.Diff(want, paths); diff != "" {
+		t.Errorf("paths asked for (-want +got):\n%s", diff)
+	}
+}
+
+func TestServersAreURLs(t *testing.T) {
+	t.Parallel()
+	for _, base := range []string{"", "localhost:7080", "ftp://host", "http://", "://", "http://ho st"} {
+		if _, err := client.New(base, ""); client.KindOf(err) != client.Invalid || err == nil {
+			t.Errorf("New(%q): got %v, want invalid", base, err)
+		}
+	}
+}
+
+func TestBlobsStreamWithProgress(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	c := dial(t, w.URL, w.Token)
+	data := bytes.Repeat([]byte("firebreak"), 100_000)
+	digest, size := string(release.DigestOf(data)), int64(len(data))
+	has := func(want bool) {
+		t.Helper()
+		if got, err := c.HasBlob(t.Context(), digest); err != nil || got != want {
+			t.Errorf("HasBlob: got %t, %v, want %t", got, err, want)
+		}
+	}
+	has(false)
+	var last atomic.Int64
+	progress := func(sent int64) {
+		if sent <= last.Swap(sent) {
+			t.Errorf("progress went from %d to %d, want it to grow", last.Load(), sent)
+		}
+	}
+	if err := c.UploadBlob(t.Context(), digest, size, bytes.NewReader(data), progress); err != nil {
+		t.Fatal(err)
+	}
+	if last.Load() != size {
+		t.Errorf("progress ended at %d, want %d", last.Load(), size)
+	}
+	has(true)
+	body, err := c.Blob(t.Context(), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("Blob: got %d bytes, %v, want what was uploaded", len(got), err)
+	}
+	if err := c.UploadBlob(t.Context(), string(release.DigestOf([]byte("x"))), 3, strings.NewReader("abc"), nil); client.KindOf(err) != client.Invalid {
+		t.Errorf("uploading other bytes: got %v, want invalid", err)
+	}
+}
+
+func TestMetadataRoutes(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	c := dial(t, w.URL, w.Token)
+	if _, err := c.MetadataFile(t.Context(), "timestamp.json"); client.KindOf(err) != client.NotFound {
+		t.Errorf("MetadataFile: got %v, want not found", err)
+	}
+	if _, err := c.SubmitMetadata(t.Context(), "root", []byte("{}")); client.KindOf(err) != client.Invalid {
+		t.Errorf("SubmitMetadata: got %v, want invalid", err)
+	}
+	if err := c.DiscardMetadata(t.Context(), "root"); client.KindOf(err) != client.NotFound {
+		t.Errorf("DiscardMetadata: got %v, want not found", err)
+	}
+}
+
+func ExampleClient_Events() {
+	ctx := context.Background()
+	c, err := client.New("http://127.0.0.1:7080", "fb_op_...")
+	if err != nil {
+		return
+	}
+	for decision, err := range c.Events(ctx, "ro-k3v7q2xa5m", 0) {
+		if err != nil {
+			return
+		}
+		for _, record := range decision.Records {
+			fmt.Println(record.Verdict, record.Reason)
+		}
+	}
+}

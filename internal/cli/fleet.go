@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firebreak-dev/firebreak/api"
+)
+
+func (p *program) fleetCommand() *cobra.Command {
+	c := group("fleet", "Look at endpoints", `Shows the endpoints: what each is, what it runs, and which leases it had.`)
+	c.AddCommand(p.fleetList(), p.fleetShow())
+	return c
+}
+
+func (p *program) fleetList() *cobra.Command {
+	var component, version, tenant, site string
+	var limit int
+	c := p.leaf(command{
+		use: "list", short: "List endpoints and what they run", args: cobra.NoArgs,
+		long: `
+Lists endpoints in the order of their ids. --component picks those that have the component, --version those that run
+that version of it.`,
+		example: "firebreak fleet list\nfirebreak fleet list --component sensor-content --version 2 --tenant acme",
+		run: func(ctx context.Context, _ []string) error {
+			c, err := p.connect()
+			if err != nil {
+				return err
+			}
+			found := []api.Endpoint{}
+			for e, err := range c.Endpoints(ctx) {
+				if err != nil {
+					return err
+				}
+				if picks(e, component, version) && (tenant == "" || e.Tenant == tenant) && (site == "" || e.Attributes.Site == site) {
+					found = append(found, e)
+				}
+				if limit > 0 && len(found) == limit {
+					break
+				}
+			}
+			return p.show(found, func() { p.sayFleet(found) })
+		},
+	})
+	flags := c.Flags()
+	flags.StringVar(&component, "component", "", "only endpoints that have this component")
+	flags.StringVar(&version, "version", "", "only endpoints that run this version")
+	flags.StringVar(&tenant, "tenant", "", "only endpoints of this tenant")
+	flags.StringVar(&site, "site", "", "only endpoints of this site")
+	flags.IntVar(&limit, "limit", 0, "stop after so many (default: all)")
+	return c
+}
+
+func picks(e api.Endpoint, component, version string) bool {
+	if component == "" && version == "" {
+		return true
+	}
+	for name, c := range e.Components {
+		if (component == "" || name == component) && (version == "" || c.Version == version) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *program) sayFleet(found []api.Endpoint) {
+	t := newTable("ENDPOINT", "TENANT", "SITE", "SEEN", "RUNS")
+	for _, e := range found {
+		t.add(e.ID, e.Tenant, orDash(e.Attributes.Site), p.seen(e.LastSeen), runs(e.Components))
+	}
+	t.print(p)
+}
+
+// seen is short: "now", "12s", "3d".
+func (p *program) seen(t time.Time) string { return strings.TrimSuffix(p.ago(t), " ago") }
+
+// runs says what an endpoint runs, as "sensor-content 2, nginx-config 7 (staged)".
+func runs(components map[string]api.Component) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(components)) {
+		c := components[name]
+		part := name + " " + orDash(c.Version)
+		if c.Phase != "" && c.Phase != "idle" && c.Phase != "steady" {
+			part += " (" + c.Phase + ")"
+		}
+		parts = append(parts, part)
+	}
+	return orDash(strings.Join(parts, ", "))
+}
+
+func (p *program) fleetShow() *cobra.Command {
+	return p.leaf(command{
+		use: "show ENDPOINT", short: "Show one endpoint and its leases", args: cobra.ExactArgs(1),
+		long:    `Shows an endpoint's attributes, what runs on it and why it is not further, and every lease it ever had.`,
+		example: "firebreak fleet show ep-0123456789abcdef0123",
+		run: func(ctx context.Context, args []string) error {
+			c, err := p.connect()
+			if err != nil {
+				return err
+			}
+			e, err := c.Endpoint(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return p.show(e, func() { p.sayEndpoint(e) })
+		},
+	})
+}
+
+func (p *program) sayEndpoint(e api.Endpoint) {
+	a, style := e.Attributes, p.styleOf(p.Out)
+	p.say("%s  tenant %s, seen %s, enrolled %s", style.bold(e.ID), e.Tenant, p.ago(e.LastSeen), stamp(e.Enrolled))
+	p.say("%s", strings.Join(slices.DeleteFunc([]string{a.OS, a.Version, a.Kernel, a.Arch, a.Class, a.Region, a.Site},
+		func(s string) bool { return s == "" }), "  "))
+	for _, key := range slices.Sorted(maps.Keys(e.Labels)) {
+		p.say("label %s=%s", key, e.Labels[key])
+	}
+	p.say("")
+	t := newTable("COMPONENT", "KIND", "RUNS", "BACK TO", "PHASE", "WHY")
+	for _, name := range slices.Sorted(maps.Keys(e.Components)) {
+		c := e.Components[name]
+		t.add(name, c.Kind, orDash(c.Version), orDash(c.Previous), orDash(c.Phase), orDash(c.Why))
+	}
+	t.print(p)
+	if len(e.Leases) > 0 {
+		p.say("")
+		p.sayLeases(e.Leases, func(l api.LeaseStatus) string { return l.Rollout }, "ROLLOUT")
+	}
+}
+
+// sayLeases prints leases; who and its heading tell them apart.
+func (p *program) sayLeases(leases []api.LeaseStatus, who func(api.LeaseStatus) string, heading string) {
+	t := newTable(heading, "RING", "ISSUED", "OUTCOME", "RECOVERED", "DETAIL")
+	for _, l := range leases {
+		recovered := "-"
+		if l.Recovered != nil {
+			recovered = span(l.Recovered.Sub(l.Issued))
+		}
+		t.add(who(l), fmt.Sprint(l.Ring), clockTime(l.Issued), l.Outcome, recovered, orDash(l.Detail))
+	}
+	t.print(p)
+}
+
+func clockTime(t time.Time) string { return t.UTC().Format("15:04:05") }

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firebreak-dev/firebreak/api"
+)
+
+func (p *program) incidentCommand() *cobra.Command {
+	c := group("incident", "Look at incidents", `An incident is the record opened by a trip: who was harmed, what was decided when, and on which evidence.`)
+	c.AddCommand(p.incidentList(), p.incidentShow())
+	return c
+}
+
+func (p *program) incidentList() *cobra.Command {
+	var open bool
+	c := p.leaf(command{
+		use: "list", short: "List incidents", args: cobra.NoArgs,
+		long: `Lists incidents, newest first as the control plane keeps them.`, example: "firebreak incident list --open",
+		run: func(ctx context.Context, _ []string) error {
+			c, err := p.connect()
+			if err != nil {
+				return err
+			}
+			all, err := c.Incidents(ctx)
+			if err != nil {
+				return err
+			}
+			incidents := []api.Incident{}
+			for _, i := range all {
+				if !open || i.Closed == nil {
+					incidents = append(incidents, i)
+				}
+			}
+			return p.show(incidents, func() {
+				t := newTable("ID", "OPENED", "STATE", "TITLE")
+				for _, i := range incidents {
+					t.add(i.ID, stamp(i.Opened), incidentState(i), i.Title)
+				}
+				t.print(p)
+			})
+		},
+	})
+	c.Flags().BoolVar(&open, "open", false, "only those that are open")
+	return c
+}
+
+func incidentState(i api.Incident) string {
+	if i.Closed != nil {
+		return "closed"
+	}
+	return "open"
+}
+
+func (p *program) incidentShow() *cobra.Command {
+	return p.leaf(command{
+		use: "show ID", short: "Show an incident: harmed hosts, timeline, evidence", args: cobra.ExactArgs(1),
+		long:    `Shows an incident from stored records alone.`,
+		example: "firebreak incident show inc-4q2kd7x0ab",
+		ids: func(ctx context.Context) ([]string, error) {
+			c, err := p.connect()
+			if err != nil {
+				return nil, err
+			}
+			incidents, err := c.Incidents(ctx)
+			ids := make([]string, len(incidents))
+			for i, in := range incidents {
+				ids[i] = in.ID + "\t" + in.Title
+			}
+			return ids, err
+		},
+		run: func(ctx context.Context, args []string) error {
+			c, err := p.connect()
+			if err != nil {
+				return err
+			}
+			i, err := c.Incident(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return p.show(i, func() { p.sayIncident(i) })
+		},
+	})
+}
+
+func (p *program) sayIncident(i api.Incident) {
+	style := p.styleOf(p.Out)
+	p.say("%s  %s", style.bold(i.ID), style.red(i.Title))
+	p.say("%s %s, rollout %s, opened %s, %s", i.Component, i.Version, i.Rollout, stamp(i.Opened), incidentState(i))
+	if s := i.Summary; s != nil {
+		p.say("exposed %d of %d, harmed %d, recovered %d, returned %d; E %s against %s", s.Exposed, s.Eligible, s.Harmed, s.Recovered,
+			s.Returned, evidence(s.Evidence), evidence(s.Trip))
+		if s.FirstHarm != nil && s.Ended != nil {
+			p.say("halted %.1f s after the first harm", s.Ended.Sub(*s.FirstHarm).Seconds())
+		}
+	}
+	if len(i.Harmed) > 0 {
+		p.say("")
+		p.sayLeases(i.Harmed, func(l api.LeaseStatus) string { return l.Endpoint }, "HARMED")
+	}
+	p.say("")
+	for _, d := range i.Timeline {
+		for _, r := range d.Records {
+			p.say("%s  %-16s %s", d.At.UTC().Format("15:04:05.000"), r.Verdict, r.Reason)
+		}
+	}
+}

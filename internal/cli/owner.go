@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+
+	"github.com/spf13/pflag"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/client"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/publisher"
+)
+
+const defaultKeys = "firebreak-keys"
+
+// keysFlag is where the keyring is.
+func keysFlag(flags *pflag.FlagSet, dir *string) {
+	flags.StringVar(dir, "keys", "", "keyring directory (env FIREBREAK_KEYS, default "+defaultKeys+")")
+}
+
+// publisher makes a publisher with the keyring in dir.
+func (p *program) publisher(dir string) (*publisher.Publisher, error) {
+	c, err := p.connect()
+	if err != nil {
+		return nil, err
+	}
+	ring, err := publisher.OpenKeyring(first(dir, p.Getenv("FIREBREAK_KEYS"), defaultKeys))
+	if err != nil {
+		return nil, err
+	}
+	return publisher.New(publisher.Options{Keyring: ring, Server: controlPlane{c}, Clock: p.Clock, Random: rand.Reader, Progress: p.progress()})
+}
+
+// progress draws uploads on a terminal, and nothing elsewhere.
+func (p *program) progress() publisher.Progress {
+	if _, terminal := p.Terminal(p.Err); !terminal {
+		return nil
+	}
+	last := int64(-1)
+	return func(name string, sent, size int64) {
+		percent := 100 * sent / max(size, 1)
+		if percent == last && sent != size {
+			return
+		}
+		last = percent
+		_, _ = fmt.Fprintf(p.Err, "\r\x1b[Kuploading %s %3d %% of %d bytes", cut(name, 40), percent, size)
+		if sent == size {
+			_, _ = fmt.Fprintln(p.Err)
+		}
+	}
+}
+
+// controlPlane is the client as publishers see it: its errors have the kinds of the house.
+type controlPlane struct{ c *client.Client }
+
+var _ publisher.Server = controlPlane{}
+
+// Online implements publisher.Server.
+func (s controlPlane) Online(ctx context.Context) (api.OnlineKeys, error) {
+	keys, err := s.c.OnlineKeys(ctx)
+	return keys, asFault(err)
+}
+
+// MetadataFile implements publisher.Server.
+func (s controlPlane) MetadataFile(ctx context.Context, name string) ([]byte, error) {
+	data, err := s.c.MetadataFile(ctx, name)
+	return data, asFault(err)
+}
+
+// Submit implements publisher.Server.
+func (s controlPlane) Submit(ctx context.Context, role string, metadata []byte) (api.Submission, error) {
+	answer, err := s.c.SubmitMetadata(ctx, role, metadata)
+	return answer, asFault(err)
+}
+
+// Pending implements publisher.Server.
+func (s controlPlane) Pending(ctx context.Context) ([]api.PendingMetadata, error) {
+	all, err := s.c.PendingMetadata(ctx)
+	return all, asFault(err)
+}
+
+// HasBlob implements publisher.Server.
+func (s controlPlane) HasBlob(ctx context.Context, digest release.Digest) (bool, error) {
+	has, err := s.c.HasBlob(ctx, string(digest))
+	return has, asFault(err)
+}
+
+// Upload implements publisher.Server.
+func (s controlPlane) Upload(ctx context.Context, digest release.Digest, size int64, r io.Reader) error {
+	return asFault(s.c.UploadBlob(ctx, string(digest), size, r, nil))
+}
+
+// Blob implements publisher.Server.
+func (s controlPlane) Blob(ctx context.Context, digest release.Digest) (io.ReadCloser, error) {
+	body, err := s.c.Blob(ctx, string(digest))
+	return body, asFault(err)
+}

@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	o := ServeOptions{Out: p.Out, Log: p.Err}
+	c := p.leaf(command{
+		use: "serve", short: "Run the control plane", args: cobra.NoArgs,
+		long: `
+Runs the control plane until it is told to stop. It needs no configuration: state, artifacts and keys are kept in
+one data directory, which belongs to one process at a time. It is safe to kill at any moment.
+
+The first start creates keys and a CA, prints an operator token once, and the command with which a host joins.
+Operators and the console are served on loopback unless --listen-operator says otherwise; put TLS in front of it
+before you do. Agents are served over mutual TLS with certificates of the built-in CA.`,
+		example: "firebreak serve\nfirebreak serve --data /var/lib/firebreak --listen-agents :7443 --agent-host updates.example.net",
+		run: func(ctx context.Context, _ []string) error {
+			if p.Serve == nil {
+				return fault.New(fault.Unavailable, "serve: this build has no control plane")
+			}
+			return p.Serve(ctx, o)
+		},
+	})
+	flags := c.Flags()
+	flags.StringVar(&o.Data, "data", "firebreak-data", "data directory; it is created with mode 0700")
+	flags.StringVar(&o.ListenOperator, "listen-operator", "127.0.0.1:7080", "address for operators and the console")
+	flags.StringVar(&o.ListenAgents, "listen-agents", "127.0.0.1:7443", "address for agents")
+	flags.StringSliceVar(&o.AgentHosts, "agent-host", nil, "name or address under which agents reach it, for its certificate; may be given several times")
+	flags.DurationVar(&o.PollIdle, "poll-idle", 30*time.Second, "how often agents check in while nothing is rolled out")
+	flags.DurationVar(&o.PollActive, "poll-active", 2*time.Second, "how often agents check in during a rollout that concerns them")
+	flags.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
+	flags.BoolVar(&o.LogJSON, "log-json", false, "write the log as JSON")
+	return c
+}

@@ -1,0 +1,317 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/client"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+const (
+	defaultEvery = 500 * time.Millisecond
+	tailLength   = 8 // decisions under the picture
+)
+
+func (p *program) rolloutWatch() *cobra.Command {
+	var every time.Duration
+	var component string
+	c := p.leaf(command{
+		use: "watch [ID]", short: "Watch a rollout live: rings, leases, outcomes, evidence, and why it waits", args: cobra.MaximumNArgs(1),
+		ids: p.rolloutIDs,
+		long: `
+Watches a rollout until it ends; without an ID the newest one. In a terminal the picture is redrawn in place, elsewhere
+each decision is a line. With --json each change is one JSON object on a line. A control plane that is away for a
+while is waited for. Exit code 0 if the rollout completes, 10 if it is tripped, halted or rolled back.`,
+		example: "firebreak rollout watch\nfirebreak rollout watch ro-4q2k --json | jq .evidence",
+		run: func(ctx context.Context, args []string) error {
+			c, err := p.connect()
+			if err != nil {
+				return err
+			}
+			id := strings.Join(args, "")
+			if id == "" {
+				if id, err = newest(ctx, c, component); err != nil {
+					return err
+				}
+			}
+			return p.watch(ctx, c, id, every)
+		},
+	})
+	c.Flags().DurationVar(&every, "every", defaultEvery, "how often to look")
+	c.Flags().StringVar(&component, "component", "", "without an ID: the newest rollout of this component")
+	return c
+}
+
+// watch follows a rollout to its end.
+func (p *program) watch(ctx context.Context, c *client.Client, id string, every time.Duration) error {
+	screen := p.screen()
+	revision, away := int64(-1), false
+	for {
+		r, err := c.Rollout(ctx, id)
+		switch {
+		case err == nil:
+			away = false
+			fresh, failed := news(ctx, c, r, revision)
+			if failed != nil && client.KindOf(failed) != client.Unavailable {
+				return failed
+			}
+			if failed == nil {
+				revision = r.Revision
+				screen.draw(r, fresh)
+			}
+			if failed == nil && over(r.Phase) {
+				return verdict(r)
+			}
+		case client.KindOf(err) != client.Unavailable || ctx.Err() != nil:
+			return err
+		case !away:
+			away = true
+			_, _ = fmt.Fprintln(p.Err, "waiting for the control plane:", err)
+		}
+		if err := p.Clock.Sleep(ctx, max(every, 10*time.Millisecond)); err != nil {
+			return err
+		}
+	}
+}
+
+// news are the decisions since a revision; of a rollout seen for the first time only the last few.
+func news(ctx context.Context, c *client.Client, r api.Rollout, since int64) ([]api.Decision, error) {
+	if since < 0 {
+		since = max(0, r.Revision-tailLength)
+	}
+	if r.Revision <= since {
+		return nil, nil
+	}
+	var fresh []api.Decision
+	for d, err := range c.Events(ctx, r.ID, since) {
+		if err != nil {
+			return nil, err
+		}
+		if d.Revision > r.Revision {
+			break
+		}
+		fresh = append(fresh, d)
+	}
+	return fresh, nil
+}
+
+func over(phase string) bool {
+	return rollout.Phase(phase) == rollout.Complete || rollout.Phase(phase).Final()
+}
+
+func verdict(r api.Rollout) error {
+	if rollout.Phase(r.Phase) == rollout.Complete {
+		return nil
+	}
+	return exitCode(ExitStopped)
+}
+
+// screen shows a rollout as it changes.
+type screen interface {
+	draw(r api.Rollout, fresh []api.Decision)
+}
+
+func (p *program) screen() screen {
+	if p.json {
+		return &jsonScreen{p: p}
+	}
+	if _, terminal := p.Terminal(p.Out); terminal {
+		return &liveScreen{p: p}
+	}
+	return &lineScreen{p: p}
+}
+
+// jsonScreen prints an object for each change.
+type jsonScreen struct {
+	p    *program
+	last []byte
+}
+
+func (s *jsonScreen) draw(r api.Rollout, _ []api.Decision) {
+	data, err := json.Marshal(r)
+	if err != nil || bytes.Equal(data, s.last) {
+		return
+	}
+	s.last = data
+	s.p.say("%s", data)
+}
+
+// lineScreen prints a line for each decision, and one when the reason for waiting changes.
+type lineScreen struct {
+	p       *program
+	waiting string
+}
+
+func (s *lineScreen) draw(r api.Rollout, fresh []api.Decision) {
+	for _, line := range s.p.decisionLines(fresh) {
+		s.p.say("%s", line)
+	}
+	if text := r.Waiting.Text; text != s.waiting {
+		s.waiting = text
+		s.p.say("%s  %s", s.p.Clock.Now().UTC().Format("15:04:05.000"), summary(r))
+	}
+}
+
+// summary is a rollout in one line.
+func summary(r api.Rollout) string {
+	return fmt.Sprintf("%s: %d of %d exposed, %d confirmed, %d harmed, E %s; waiting: %s", words(r.Phase), r.Exposed, r.Eligible, r.Confirmed, r.Harmed,
+		evidence(r.Evidence), r.Waiting.Text)
+}
+
+// decisionLines are the records of decisions, a line each.
+func (p *program) decisionLines(decisions []api.Decision) []string {
+	var lines []string
+	for _, d := range decisions {
+		for _, r := range d.Records {
+			lines = append(lines, fmt.Sprintf("%s  %-15s %s", d.At.UTC().Format("15:04:05.000"), r.Verdict, r.Reason))
+		}
+	}
+	return lines
+}
+
+// liveScreen draws the picture in place.
+type liveScreen struct {
+	p     *program
+	lines int // drawn last time
+	tail  []string
+}
+
+func (s *liveScreen) draw(r api.Rollout, fresh []api.Decision) {
+	s.tail = append(s.tail, s.p.decisionLines(fresh)...)
+	s.tail = s.tail[max(0, len(s.tail)-tailLength):]
+	picture := s.p.frame(r, s.p.Clock.Now())
+	if len(s.tail) > 0 {
+		picture = append(picture, "")
+		for _, line := range s.tail {
+			picture = append(picture, s.p.styleOf(s.p.Out).dim(cut(line, s.p.width()-1)))
+		}
+	}
+	var b strings.Builder
+	if s.lines > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", s.lines)
+	}
+	for _, line := range picture {
+		b.WriteString(line + "\x1b[K\n")
+	}
+	b.WriteString("\x1b[J")
+	s.lines = len(picture)
+	_, _ = fmt.Fprint(s.p.Out, b.String())
+}
+
+// frame is the picture of a rollout, line by line; none is wider than the terminal.
+func (p *program) frame(r api.Rollout, now time.Time) []string {
+	style, width := p.styleOf(p.Out), p.width()-1
+	end := now
+	if r.Ended != nil {
+		end = *r.Ended
+	}
+	lines := []string{
+		style.bold(cut(fmt.Sprintf("%s %s on plan %s", r.Component, r.Version, r.Plan), width)),
+		fmt.Sprintf("%s  %s for %s", r.ID, style.outcome(words(r.Phase)), span(end.Sub(r.Started))),
+		"",
+	}
+	name := 4
+	for _, ring := range r.Rings {
+		name = max(name, min(runes(ring.Name), 16))
+	}
+	for _, ring := range r.Rings {
+		lines = append(lines, p.ringLine(ring, name))
+	}
+	lines = append(lines, "",
+		fmt.Sprintf("exposed %d of %d, confirmed %d, harmed %s, recovered %d, returned %d", r.Exposed, r.Eligible, r.Confirmed,
+			alarmed(style, r.Harmed), r.Recovered, r.Returned),
+		fmt.Sprintf("unconfirmed %d of %d allowed", r.Unconfirmed, r.Window),
+		fmt.Sprintf("evidence %s E %s (amber %s, trip %s) %s", gauge(r.Evidence, r.Amber, r.Trip), evidence(r.Evidence), evidence(r.Amber),
+			evidence(r.Trip), style.outcome(r.Alarm)))
+	lines = append(lines, wrap("waiting: ", r.Waiting.Text, width)...)
+	if r.Incident != "" {
+		lines = append(lines, style.red("incident "+r.Incident)+": firebreak incident show "+r.Incident)
+	}
+	return lines
+}
+
+func alarmed(style style, n int64) string {
+	if n == 0 {
+		return "0"
+	}
+	return style.red(fmt.Sprint(n))
+}
+
+// ringLine is one ring: a bar of its places, and its counts.
+func (p *program) ringLine(r api.Ring, name int) string {
+	style := p.styleOf(p.Out)
+	harmed := r.Crashed + r.Reverted + r.Silent + r.Late
+	parts := []string{fmt.Sprintf("%d ok", r.Confirmed)}
+	for _, part := range []struct {
+		n    int64
+		word string
+	}{{harmed, "harmed"}, {r.Leased - r.Confirmed - harmed - r.Goodbye, "under way"}, {r.Goodbye, "away"}, {r.Rejected, "rejected"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.word))
+		}
+	}
+	return fmt.Sprintf("  %-*s %s %4d/%-4d %-9s %s", name, cut(r.Name, name), bar(style, r, harmed), r.Leased, r.Size,
+		cut(words(r.State), 9), strings.Join(parts, ", "))
+}
+
+const barWidth = 20
+
+// bar draws a ring's places: confirmed, harmed, under way and free. Whatever is there is at least one cell wide.
+func bar(style style, r api.Ring, harmed int64) string {
+	size := max(r.Size, r.Leased, 1)
+	left := int64(barWidth)
+	cells := func(n int64) int {
+		if n <= 0 || left == 0 {
+			return 0
+		}
+		c := min(max(1, n*barWidth/size), left)
+		left -= c
+		return int(c)
+	}
+	bad := cells(harmed)
+	busy := cells(r.Leased - r.Confirmed - harmed)
+	good := cells(r.Confirmed)
+	return style.green(strings.Repeat("█", good)) + style.yellow(strings.Repeat("▒", busy)) + style.red(strings.Repeat("X", bad)) +
+		style.dim(strings.Repeat("·", int(left)))
+}
+
+// gauge shows how far E has come on its logarithmic way to the trip; "|" is amber.
+func gauge(e, amber, trip float64) string {
+	const width = 20
+	if trip <= 1 || amber <= 1 {
+		return ""
+	}
+	at := func(v float64) int { return int(min(max(math.Log(v)/math.Log(trip), 0), 1) * width) }
+	cells := []byte(strings.Repeat("#", at(max(e, 1))) + strings.Repeat(".", width-at(max(e, 1))))
+	cells[min(at(amber), width-1)] = '|'
+	return "[" + string(cells) + "]"
+}
+
+// wrap breaks text into lines of at most width runes; the first begins with head, the others are indented as far.
+func wrap(head, text string, width int) []string {
+	var lines []string
+	line, empty := head, true
+	for _, word := range strings.Fields(text) {
+		if !empty && runes(line)+1+runes(word) > width {
+			lines = append(lines, line)
+			line, empty = strings.Repeat(" ", runes(head)), true
+		}
+		if !empty {
+			line += " "
+		}
+		line, empty = line+word, false
+	}
+	return append(lines, line)
+}
+
+// words writes an identifier as people do.
+func words(s string) string { return strings.ReplaceAll(s, "_", " ") }

@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/ca"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/control/token"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+)
+
+// firstJoins is what the join token of the first start is good for.
+const (
+	firstJoins    = 100
+	firstJoinLife = 24 * time.Hour
+)
+
+// greet makes the first tokens and prints them, once: an installation that has an operator token is not new.
+func (a *App) greet(ctx context.Context) error {
+	tokens, err := a.store.Tokens(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tokens {
+		if t.Kind == store.OperatorToken {
+			return nil
+		}
+	}
+	join, err := a.mint(ctx, store.Token{
+		Kind: store.JoinToken, Tenant: fleet.DefaultTenant, Note: "first start", Left: firstJoins, Expires: a.Clock.Now().Add(firstJoinLife),
+	})
+	if err != nil {
+		return err
+	}
+	operator, err := a.mint(ctx, store.Token{Kind: store.OperatorToken, Note: "first start"})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.Out, `Firebreak is new here: keys and a certificate authority were made in %s.
+
+Operator token, shown this once:
+  export FIREBREAK_SERVER=%s
+  export FIREBREAK_TOKEN=%s
+
+Join a host (the token is good for %d hosts and %s):
+  firebreak-agent join --server %s --token %s --ca-fingerprint %s
+  firebreak-agent run
+
+Console: %s
+`, a.Data, a.OperatorURL(), operator, firstJoins, firstJoinLife, a.AgentURL(), join, a.ca.Fingerprint(), a.OperatorURL())
+	return err
+}
+
+func (a *App) mint(ctx context.Context, t store.Token) (secret string, err error) {
+	prefix := token.OperatorPrefix
+	if t.Kind == store.JoinToken {
+		prefix = token.JoinPrefix
+	}
+	minted, err := token.Mint(prefix, rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	t.ID, t.Hash, t.Created = minted.ID, minted.Hash, a.Clock.Now()
+	return minted.Secret, a.store.PutToken(ctx, t)
+}
+
+// serverCertificate keeps the agent port's certificate, and makes a new one when half of its life is over.
+type serverCertificate struct {
+	ca    *ca.CA
+	clock clock.Clock
+	hosts []string
+
+	mu      sync.Mutex
+	current tls.Certificate
+	renew   time.Time
+}
+
+func (s *serverCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.clock.Now(); now.After(s.renew) {
+		fresh, err := s.ca.SignServer(s.hosts)
+		if err != nil {
+			return nil, err
+		}
+		s.current, s.renew = fresh, now.Add(ca.ServerLife/2)
+	}
+	return &s.current, nil
+}

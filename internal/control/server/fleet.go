@@ -1,0 +1,75 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+)
+
+// listEndpoints pages through the fleet by id.
+func (s *server) listEndpoints(w http.ResponseWriter, r *http.Request) error {
+	limit, err := pageSize(r)
+	if err != nil {
+		return err
+	}
+	rows, err := s.Fleet.Endpoints(r.Context(), fleet.EndpointID(r.URL.Query().Get("after")), limit)
+	if err != nil {
+		return err
+	}
+	page := api.Page[api.Endpoint]{Items: make([]api.Endpoint, len(rows))}
+	for i, row := range rows {
+		if page.Items[i], err = s.endpointWire(row); err != nil {
+			return err
+		}
+	}
+	if len(rows) == limit {
+		page.Next = string(rows[limit-1].ID)
+	}
+	return writeOK(w, page)
+}
+
+func (s *server) getEndpoint(w http.ResponseWriter, r *http.Request) error {
+	row, err := s.Fleet.Endpoint(r.Context(), fleet.EndpointID(r.PathValue("id")))
+	if err != nil {
+		return err
+	}
+	answer, err := s.endpointWire(row)
+	if err != nil {
+		return err
+	}
+	leases, err := s.Fleet.LeasesOfEndpoint(r.Context(), row.ID)
+	if err != nil {
+		return err
+	}
+	answer.Leases = each(leases, leaseWire)
+	return writeOK(w, answer)
+}
+
+func (s *server) endpointWire(row store.Endpoint) (api.Endpoint, error) {
+	e := api.Endpoint{
+		ID: string(row.ID), Tenant: string(row.Tenant), Attributes: api.Attributes(row.Attributes), Labels: row.Labels,
+		Enrolled: row.Enrolled, LastSeen: row.LastSeen,
+	}
+	if len(row.Components) > 0 {
+		if err := json.Unmarshal(row.Components, &e.Components); err != nil {
+			return api.Endpoint{}, fmt.Errorf("read components of endpoint %s: %w", row.ID, err)
+		}
+	}
+	if s.Live == nil {
+		return e, nil
+	}
+	if live, ok := s.Live.Get(row.ID); ok {
+		e.Attributes = api.Attributes(live.Subject.Attributes)
+		if live.LastSeen.After(e.LastSeen) {
+			e.LastSeen = live.LastSeen
+		}
+		if live.Components != nil {
+			e.Components = live.Components
+		}
+	}
+	return e, nil
+}

@@ -1,0 +1,141 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/control/token"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+)
+
+type contextKey int
+
+const (
+	requestKey contextKey = iota
+	callerKey
+)
+
+// caller is the operator behind a request.
+type caller struct {
+	token string // its id
+	actor string // for records: the token's note, or its id
+}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey).(caller)
+	return c
+}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey).(string)
+	return id
+}
+
+// observe is round everything: it numbers the request, survives panics and writes the access log.
+func (s *server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, start := rand.Text(), s.Clock.Now()
+		r = r.WithContext(context.WithValue(r.Context(), requestKey, id))
+		seen := &watched{ResponseWriter: w}
+		header := w.Header()
+		header.Set("X-Request-Id", id)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Cache-Control", "no-store")
+		defer func() {
+			if p := recover(); p != nil {
+				s.panicked(seen, r, p)
+			}
+			s.Log.DebugContext(r.Context(), "request", slog.String("request_id", id), slog.String("method", r.Method),
+				slog.String("path", r.URL.Path), slog.Int("status", seen.status), slog.Duration("took", s.Clock.Now().Sub(start)))
+		}()
+		next.ServeHTTP(seen, r)
+	})
+}
+
+func (s *server) panicked(w *watched, r *http.Request, p any) {
+	if p == http.ErrAbortHandler { //nolint:errorlint // the value itself is the signal
+		panic(p)
+	}
+	s.Log.ErrorContext(r.Context(), "request panicked", slog.String("request_id", requestID(r.Context())),
+		slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+	if w.status != 0 {
+		panic(http.ErrAbortHandler) // the answer has begun: cutting it off is the only way to say that it is wrong
+	}
+	s.writeProblem(w, r, http.StatusInternalServerError, internalError())
+}
+
+// watched remembers the status that was sent.
+type watched struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *watched) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *watched) Write(data []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(data)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// authenticate lets only holders of a valid operator token through. It says the same of every token that is not one, so that nobody
+// learns which part was right.
+func (s *server) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := s.identify(r)
+		if err != nil {
+			if fault.KindOf(err) == fault.Denied {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="firebreak"`)
+				err = withStatus(http.StatusUnauthorized, err)
+			}
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey, who)))
+	})
+}
+
+func (s *server) identify(r *http.Request) (caller, error) {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
+		return caller{}, fault.New(fault.Denied, "authenticate: the request has no bearer token").
+			Hint("Set FIREBREAK_TOKEN or pass --token; the first one was printed when the control plane started for the first time.")
+	}
+	refused := fault.New(fault.Denied, "authenticate: the token is not a valid operator token").
+		Hint("Ask somebody with a valid token for a new one: firebreak token create --kind operator.")
+	if !token.Plausible(token.OperatorPrefix, secret) {
+		return caller{}, refused
+	}
+	hash := token.Hash(secret)
+	t, err := s.Tokens.TokenByHash(r.Context(), hash)
+	switch {
+	case fault.KindOf(err) == fault.NotFound && err != nil:
+		return caller{}, refused
+	case err != nil:
+		return caller{}, err
+	case subtle.ConstantTimeCompare(t.Hash, hash) != 1, t.Kind != store.OperatorToken, !t.Revoked.IsZero(),
+		!t.Expires.IsZero() && !s.Clock.Now().Before(t.Expires):
+		return caller{}, refused
+	}
+	who := caller{token: t.ID, actor: t.Note}
+	if who.actor == "" {
+		who.actor = "token " + t.ID
+	}
+	return who, nil
+}

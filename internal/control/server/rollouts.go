@@ -1,0 +1,179 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+const maxReason = 1000 // bytes
+
+func (s *server) listRollouts(w http.ResponseWriter, r *http.Request) error {
+	component := r.URL.Query().Get("component")
+	if component != "" {
+		if _, err := s.Components.Component(r.Context(), component); err != nil {
+			return err
+		}
+	}
+	rollouts, err := s.Engine.Rollouts(r.Context(), component)
+	if err != nil {
+		return err
+	}
+	return writeAll(w, rollouts)
+}
+
+func (s *server) getRollout(w http.ResponseWriter, r *http.Request) error {
+	answer, err := s.Engine.Rollout(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return writeOK(w, answer)
+}
+
+func (s *server) startRollout(w http.ResponseWriter, r *http.Request) error {
+	var start startRollout
+	if err := decode(w, r, &start); err != nil {
+		return err
+	}
+	answer, err := s.Engine.Start(r.Context(), start.StartRollout, callerOf(r.Context()).actor)
+	if err != nil {
+		return err
+	}
+	return write(w, http.StatusCreated, answer)
+}
+
+// startRollout is api.StartRollout with its rules.
+type startRollout struct{ api.StartRollout }
+
+// Check implements resource.Checker.
+func (s startRollout) Check() []fault.Problem {
+	var problems []fault.Problem
+	if s.Component == "" {
+		problems = append(problems, fault.Problem{Path: "component", Message: "is missing"})
+	}
+	if s.Version == "" {
+		problems = append(problems, fault.Problem{Path: "version", Message: "is missing"})
+	}
+	return append(problems, checkReason(s.Reason)...)
+}
+
+func (s *server) actOnRollout(w http.ResponseWriter, r *http.Request) error {
+	action := rollout.Action(r.PathValue("act"))
+	switch action {
+	case rollout.Pause, rollout.Resume, rollout.Halt, rollout.RollBack:
+	default:
+		return fault.New(fault.NotFound, "act on rollout %s: there is no action %q; use pause, resume, halt or rollback",
+			r.PathValue("id"), shorten(string(action)))
+	}
+	var body act
+	if err := decodeOptional(w, r, &body); err != nil {
+		return err
+	}
+	answer, err := s.Engine.Act(r.Context(), r.PathValue("id"), action, callerOf(r.Context()).actor, body.Reason)
+	if err != nil {
+		return err
+	}
+	return writeOK(w, answer)
+}
+
+// act is api.Act with its rules.
+type act struct{ api.Act }
+
+// Check implements resource.Checker.
+func (a act) Check() []fault.Problem { return checkReason(a.Reason) }
+
+func checkReason(reason string) []fault.Problem {
+	if len(reason) <= maxReason {
+		return nil
+	}
+	return []fault.Problem{{Path: "reason", Message: fmt.Sprintf("has %d bytes; %d is the most", len(reason), maxReason)}}
+}
+
+// listEvents pages through a rollout's decisions by revision.
+func (s *server) listEvents(w http.ResponseWriter, r *http.Request) error {
+	limit, err := pageSize(r)
+	if err != nil {
+		return err
+	}
+	var after int64
+	if text := r.URL.Query().Get("after"); text != "" {
+		if after, err = strconv.ParseInt(text, 10, 64); err != nil || after < 0 {
+			return badQuery("after", fmt.Sprintf("must be a revision, is %q", shorten(text)))
+		}
+	}
+	id, err := s.known(r)
+	if err != nil {
+		return err
+	}
+	decisions, last, err := s.decisions(r.Context(), id, after, limit)
+	if err != nil {
+		return err
+	}
+	page := api.Page[api.Decision]{Items: decisions}
+	if len(decisions) == limit {
+		page.Next = strconv.FormatInt(last, 10)
+	}
+	return writeOK(w, page)
+}
+
+// known is the id of the rollout that the path names.
+func (s *server) known(r *http.Request) (rollout.ID, error) {
+	answer, err := s.Engine.Rollout(r.Context(), r.PathValue("id"))
+	return rollout.ID(answer.ID), err
+}
+
+// decisions reads at most limit events after a revision, and tells the revision of the last one.
+func (s *server) decisions(ctx context.Context, id rollout.ID, after int64, limit int) ([]api.Decision, int64, error) {
+	events, err := s.Records.Events(ctx, id, after, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	decisions := make([]api.Decision, len(events))
+	for i, e := range events {
+		if decisions[i], err = decisionWire(e); err != nil {
+			return nil, 0, err
+		}
+		after = e.Revision
+	}
+	return decisions, after, nil
+}
+
+func decisionWire(e store.Event) (api.Decision, error) {
+	records, err := rollout.DecodeRecords(e.Effects)
+	if err != nil {
+		return api.Decision{}, fmt.Errorf("read event %d of rollout %s: %w", e.Revision, e.Rollout, err)
+	}
+	return api.Decision{Revision: e.Revision, At: e.At, Event: e.Name, Data: e.Data, Records: each(records, recordWire)}, nil
+}
+
+func recordWire(r rollout.Record) api.Record {
+	return api.Record{
+		Verdict: string(r.Verdict), Reason: r.Reason, Ring: r.Ring, Exposed: r.Exposed, Unconfirmed: r.Unconfirmed,
+		Harmed: r.Harmed, Evidence: r.Evidence, Alarm: string(r.Alarm),
+	}
+}
+
+func (s *server) listLeases(w http.ResponseWriter, r *http.Request) error {
+	id, err := s.known(r)
+	if err != nil {
+		return err
+	}
+	leases, err := s.Records.Leases(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return writeAll(w, each(leases, leaseWire))
+}
+
+func leaseWire(l store.Lease) api.LeaseStatus {
+	return api.LeaseStatus{
+		Endpoint: string(l.Endpoint), Tenant: string(l.Tenant), Site: l.Site, Rollout: string(l.Rollout), Ring: l.Ring, Issued: l.Issued,
+		Deadline: l.Deadline, Outcome: string(l.Outcome), Known: optional(l.Known), Detail: l.Detail, Recovered: optional(l.Recovered),
+	}
+}

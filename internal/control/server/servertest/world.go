@@ -1,0 +1,344 @@
+// Package servertest is a control plane in one process, for tests of the operators' side: the real handler, engine, repository and
+// SQLite store, with hosts that do what the test says and a clock that moves when the test says.
+package servertest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/disk"
+	"github.com/firebreak-dev/firebreak/internal/control/engine"
+	"github.com/firebreak-dev/firebreak/internal/control/registry"
+	"github.com/firebreak-dev/firebreak/internal/control/repository"
+	"github.com/firebreak-dev/firebreak/internal/control/server"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/control/store/sqlite"
+	"github.com/firebreak-dev/firebreak/internal/control/token"
+	"github.com/firebreak-dev/firebreak/internal/control/web"
+	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+	"github.com/firebreak-dev/firebreak/internal/domain/plan"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+// World is a control plane. Its methods fail the test instead of returning errors, and must not be called at once.
+type World struct {
+	URL   string // of the operator port
+	Token string // an operator's, whose note is "alice"
+	Store *store.Store
+	Blobs *disk.Store
+	Fleet *registry.Registry
+	Log   *Log
+
+	t      testing.TB
+	clock  *stepping
+	engine *engine.Engine
+	hosts  int
+	ids    int
+	seq    map[fleet.EndpointID]int64
+	gate   atomic.Pointer[func() bool]
+}
+
+// Start is when every world begins.
+func Start() time.Time { return time.Date(2024, time.July, 19, 4, 9, 0, 0, time.UTC) }
+
+// Open makes a control plane with an operator's token and nothing else. It is gone when the test ends. Change may alter the server's
+// options; it may be nil.
+func Open(t testing.TB, change func(*server.Options)) *World {
+	t.Helper()
+	w := &World{t: t, clock: &stepping{Fixed: clock.At(Start())}, Fleet: registry.New(), Log: &Log{}, seq: map[fleet.EndpointID]int64{}}
+	dir := t.TempDir()
+	var err error
+	w.Store, err = sqlite.Open(t.Context(), filepath.Join(dir, "firebreak.db"))
+	w.must(err)
+	t.Cleanup(func() { _ = w.Store.Close() })
+	w.Blobs, err = disk.Open(filepath.Join(dir, "blobs"))
+	w.must(err)
+	log := slog.New(slog.NewTextHandler(w.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	repo := w.repository(filepath.Join(dir, "keys"), log)
+	w.engine, err = engine.New(t.Context(), engine.Options{
+		Store: w.Store, Releases: w.Store, Directives: w.Store, Fleet: w.Fleet, Signer: repo, Notifier: nobody{}, Clock: w.clock, Log: log,
+		NewID: w.newID, Tick: time.Second, Grace: time.Minute, Reach: time.Hour, Freshness: time.Hour,
+	})
+	w.must(err)
+	options := server.Options{
+		Tokens: w.Store, Fleet: w.Store, Components: w.Store, Plans: w.Store, Releases: w.Store, Records: w.Store, Engine: w.engine,
+		Repository: repo, Blobs: w.Blobs, Live: w.Fleet, About: w.about, Web: web.Handler(), Random: rand.Reader, Clock: w.clock, Log: log,
+	}
+	if change != nil {
+		change(&options)
+	}
+	port := httptest.NewServer(w.gated(server.New(options)))
+	t.Cleanup(port.Close)
+	w.URL = port.URL
+	w.Token = w.Mint(store.Token{Kind: store.OperatorToken, Note: "alice"})
+	return w
+}
+
+func (w *World) repository(keys string, log *slog.Logger) *repository.Repository {
+	w.t.Helper()
+	online, err := repository.OpenKeys(keys, rand.Reader)
+	w.must(err)
+	policy := func(ctx context.Context, name string) (repository.ComponentPolicy, error) {
+		c, err := w.Store.Component(ctx, name)
+		return repository.ComponentPolicy{Kind: c.Kind, ValidationRequired: c.Validation != "none"}, err
+	}
+	repo, err := repository.New(repository.Options{Store: w.Store, Blobs: w.Blobs, Keys: online, Policy: policy, Clock: w.clock, Log: log})
+	w.must(err)
+	return repo
+}
+
+func (w *World) about(context.Context) (api.Status, error) {
+	return api.Status{
+		Version: "test", Started: Start(), Now: w.clock.Now(), Endpoints: w.Fleet.Len(), AgentURL: "https://127.0.0.1:7443", Fingerprint: "sha256:00",
+	}, nil
+}
+
+// Gate lets only those requests through for which open says so; others are answered that the server is too busy. Open must be safe for
+// concurrent use if requests are.
+func (w *World) Gate(open func() bool) { w.gate.Store(&open) }
+
+func (w *World) gated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+		if open := w.gate.Load(); open != nil && !(*open)() {
+			answer.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(answer, r)
+	})
+}
+
+// newID gives short, predictable ids: "ro-1", "in-2".
+func (w *World) newID(prefix string) string {
+	w.ids++
+	return fmt.Sprintf("%s-%d", prefix, w.ids)
+}
+
+// Mint stores a token, of which ID and Hash are made here, and returns its secret.
+func (w *World) Mint(row store.Token) string {
+	w.t.Helper()
+	prefix := token.OperatorPrefix
+	if row.Kind == store.JoinToken {
+		prefix = token.JoinPrefix
+	}
+	fresh, err := token.Mint(prefix, rand.Reader)
+	w.must(err)
+	row.ID, row.Hash, row.Created = fresh.ID, fresh.Hash, w.clock.Now()
+	w.must(w.Store.PutToken(w.ctx(), row))
+	return fresh.Secret
+}
+
+// Plan is what releases of a world are published with: a canary of two hosts, five more, then the rest.
+func Plan() plan.Plan {
+	bake := evidence.Requirement{Bake: evidence.Duration(10 * time.Second)}
+	return plan.Plan{Name: "careful", Rings: []plan.Ring{
+		{Name: "canary", Hosts: 2, Evidence: bake}, {Name: "early", Hosts: 5, Evidence: bake}, {Name: "rest", Share: 1},
+	}}.Defaulted()
+}
+
+// Publish registers the component, stores its plan and publishes a release as if it had come signed.
+func (w *World) Publish(component, version string) release.Published {
+	w.t.Helper()
+	w.must(w.Store.PutPlan(w.ctx(), Plan(), w.clock.Now()))
+	w.must(w.Store.PutComponent(w.ctx(), store.Component{
+		Name: component, Kind: release.Content, Validation: "required", Plan: Plan().Name, Created: Start(),
+	}))
+	before, err := w.Store.Releases(w.ctx(), component)
+	w.must(err)
+	content := component + " " + version
+	digest := release.DigestOf([]byte(content))
+	w.must(w.Blobs.Put(w.ctx(), digest, int64(len(content)), strings.NewReader(content)))
+	m := release.Manifest{
+		Format: 1, Component: component, Version: version, Serial: int64(len(before)) + 1, Kind: release.Content, Created: w.clock.Now(),
+		Artifacts: []release.Artifact{{Platform: release.AnyPlatform, Format: release.File, Name: "rules.json", Digest: digest, Size: int64(len(content))}},
+		Contract:  map[string]string{"fields": "20"},
+		Verdicts:  []release.Verdict{{Validator: "check", Artifact: digest, Passed: true, At: w.clock.Now()}},
+		Plan:      Plan(),
+	}
+	data, err := json.Marshal(m)
+	w.must(err)
+	p := release.Published{Manifest: m, Digest: release.DigestOf(data)}
+	w.must(w.Store.SaveMetadata(w.ctx(), nil, []release.Published{p}))
+	return p
+}
+
+// Join enrols n hosts that have the component. They are named ep-001, ep-002 and so on.
+func (w *World) Join(n int, component string) {
+	w.t.Helper()
+	for range n {
+		w.hosts++
+		components := map[string]api.Component{component: {Kind: "content", Version: "0", Phase: "steady"}}
+		data, err := json.Marshal(components)
+		w.must(err)
+		row := store.Endpoint{
+			ID: host(w.hosts), Tenant: fleet.DefaultTenant, Enrolled: w.clock.Now(), LastSeen: w.clock.Now(), Components: data,
+			Attributes: fleet.Attributes{OS: "linux", Arch: "amd64", Class: "server", Site: fmt.Sprintf("site-%d", w.hosts%3)},
+		}
+		w.must(w.Store.PutEndpoint(w.ctx(), row))
+		w.Fleet.Put(registry.Endpoint{
+			ID: row.ID, Subject: fleet.Subject{Tenant: row.Tenant, Attributes: row.Attributes}, Enrolled: row.Enrolled, LastSeen: row.LastSeen,
+			Components: components, Synced: true,
+		})
+	}
+}
+
+func host(n int) fleet.EndpointID { return fleet.EndpointID(fmt.Sprintf("ep-%03d", n)) }
+
+// Ask lets host n ask for a lease in a rollout, and tells why it has to wait, or "".
+func (w *World) Ask(id string, n int) string {
+	w.t.Helper()
+	_, refusal, err := w.engine.Ask(w.ctx(), host(n), api.Wish{Rollout: id, Manifest: w.state(id)})
+	w.must(err)
+	return refusal
+}
+
+// Report lets host n report an outcome.
+func (w *World) Report(id string, n int, outcome, detail string) {
+	w.t.Helper()
+	w.seq[host(n)]++
+	report := api.Report{Seq: w.seq[host(n)], At: w.clock.Now(), Rollout: id, Manifest: w.state(id), Outcome: outcome, Detail: detail}
+	data, err := json.Marshal(report)
+	w.must(err)
+	_, err = w.Store.AddReports(w.ctx(), host(n), w.clock.Now(), []store.Report{{Endpoint: host(n), Seq: report.Seq, Received: w.clock.Now(), Data: data}})
+	w.must(err)
+	w.must(w.engine.Drain(w.ctx()))
+}
+
+// state is the digest of the manifest that a rollout is about.
+func (w *World) state(id string) string {
+	w.t.Helper()
+	row, err := w.Store.Rollout(w.ctx(), rollout.ID(id))
+	w.must(err)
+	return string(row.State.Release.Manifest)
+}
+
+// Pass lets the engine live through so many seconds.
+func (w *World) Pass(seconds int) {
+	w.t.Helper()
+	w.clock.allow(seconds)
+	w.must(w.engine.Run(w.ctx()))
+}
+
+// Trip publishes version 2 of a component, starts it on ten hosts and lets the first two crash: ro-1 is tripped.
+func (w *World) Trip(component string) {
+	w.t.Helper()
+	w.Publish(component, "2")
+	w.Join(10, component)
+	_, err := w.engine.Start(w.ctx(), api.StartRollout{Component: component, Version: "2"}, "alice")
+	w.must(err)
+	w.Pass(1)
+	for n := 1; n <= 2; n++ {
+		if refusal := w.Ask("ro-1", n); refusal != "" {
+			w.t.Fatalf("host %d has to wait: %s", n, refusal)
+		}
+	}
+	w.Pass(3)
+	w.Report("ro-1", 1, "crashed", "index out of range")
+	w.Report("ro-1", 2, "crashed", "index out of range")
+	w.Pass(2)
+	w.Report("ro-1", 1, api.OutcomeRecovered, "")
+}
+
+// Complete publishes version 1 of a component and takes it through all rings on n hosts: ro-1 is complete.
+func (w *World) Complete(component string, n int) {
+	w.t.Helper()
+	w.Publish(component, "1")
+	w.Join(n, component)
+	_, err := w.engine.Start(w.ctx(), api.StartRollout{Component: component, Version: "1"}, "alice")
+	w.must(err)
+	leased := map[int]bool{}
+	for range 50 * n {
+		for i := 1; i <= n; i++ {
+			if !leased[i] && w.Ask("ro-1", i) == "" {
+				leased[i] = true
+				w.Report("ro-1", i, "confirmed", "")
+			}
+		}
+		w.Pass(5)
+		if row, err := w.Store.Rollout(w.ctx(), "ro-1"); err == nil && row.State.Phase == rollout.Complete {
+			return
+		}
+	}
+	w.t.Fatal("the rollout did not complete")
+}
+
+// ctx is the test's context, which lives until its cleanups.
+func (w *World) ctx() context.Context { return w.t.Context() }
+
+func (w *World) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Do sends a request with the world's token; body may be empty. It returns the answer with its body read.
+func (w *World) Do(method, path, body string) (*http.Response, string) {
+	w.t.Helper()
+	return Send(w.t, method, w.URL+path, body, map[string]string{"Authorization": "Bearer " + w.Token})
+}
+
+// stepping is a clock that stands still but for the sleeps that were allowed.
+type stepping struct {
+	*clock.Fixed
+	mu   sync.Mutex
+	left int
+}
+
+func (s *stepping) allow(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = n
+}
+
+var errStill = errors.New("the clock stands still") //nolint:gochecknoglobals // a sentinel
+
+// Sleep implements clock.Clock.
+func (s *stepping) Sleep(ctx context.Context, d time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left == 0 {
+		return errStill
+	}
+	s.left--
+	return s.Fixed.Sleep(ctx, d)
+}
+
+type nobody struct{}
+
+func (nobody) Notify(context.Context, string, string) {}
+
+// Log collects what is logged.
+type Log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String is everything so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -1,0 +1,166 @@
+package server_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/firebreak-dev/firebreak/internal/control/server/servertest"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.golden")
+
+// request is one line of a transcript.
+type request struct{ method, path, body string }
+
+// TestTranscripts compares what the port says, word for word, with what it said before.
+func TestTranscripts(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		before   func(w *servertest.World)
+		requests []request
+	}{
+		"tokens": {nil, []request{
+			{"POST", "/api/v1/tokens", `{"kind":"join"}`},
+			{"POST", "/api/v1/tokens", `{"kind":"join","tenant":"acme","uses":-1,"ttl":"90m","note":"rack 7"}`},
+			{"POST", "/api/v1/tokens", `{"kind":"operator","note":"bob"}`},
+			{"POST", "/api/v1/tokens", `{"kind":"root","uses":-2,"ttl":"soon","tenant":"A b","colour":"red","colour":"red"}`},
+			{"POST", "/api/v1/tokens", `{"kind":"operator","uses":3,"tenant":"acme"}`},
+			{"DELETE", "/api/v1/tokens/nobody", ""},
+		}},
+		"components": {nil, []request{
+			{"GET", "/api/v1/components", ""},
+			{"PUT", "/api/v1/components/sensor-content", `{"kind":"content","plan":"careful"}`},
+			{"PUT", "/api/v1/plans/careful", "name: careful\nrings:\n  - {name: canary, hosts: 2}\n  - {name: rest, share: 1}\n"},
+			{"PUT", "/api/v1/components/sensor-content", `{"kind":"content","plan":"careful"}`},
+			{"PUT", "/api/v1/components/sensor-content", `{"kind":"config"}`},
+			{"PUT", "/api/v1/components/director", `{"kind":"binary","validation":"maybe"}`},
+			{"PUT", "/api/v1/components/other", `{"name":"another","kind":"config"}`},
+			{"GET", "/api/v1/components/sensor-content", ""},
+			{"GET", "/api/v1/components/unknown", ""},
+		}},
+		"plans": {nil, []request{
+			{"POST", "/api/v1/plans/check", `{"name":"p","rings":[{"name":"a","hosts":5},{"name":"b","hosts":4}],"budget":{"hosts":1},"speed":9}`},
+			{"POST", "/api/v1/plans/check", `{"name":"p","rings":[{"name":"a","hosts":2},{"name":"b","share":1}]}`},
+			{"PUT", "/api/v1/plans/p", `{"name":"q","rings":[{"name":"a","hosts":2},{"name":"b","share":1}]}`},
+			{"PUT", "/api/v1/plans/p", `{"name":"p","rings":[{"name":"a","hosts":2}]}`},
+			{"PUT", "/api/v1/plans/p", `{"rings":[{"name":"a","hosts":2},{"name":"b","share":1}]}`},
+			{"GET", "/api/v1/plans", ""},
+			{"GET", "/api/v1/plans/none", ""},
+		}},
+		"releases": {func(w *servertest.World) { w.Publish("sensor-content", "1"); w.Publish("sensor-content", "2") }, []request{
+			{"GET", "/api/v1/releases?component=sensor-content", ""},
+			{"GET", "/api/v1/releases?component=unknown", ""},
+			{"GET", "/api/v1/releases/sensor-content/2", ""},
+			{"GET", "/api/v1/releases/sensor-content/3", ""},
+		}},
+		"rollouts": {func(w *servertest.World) { w.Publish("sensor-content", "1"); w.Join(4, "sensor-content") }, []request{
+			{"GET", "/api/v1/rollouts", ""},
+			{"POST", "/api/v1/rollouts", `{}`},
+			{"POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"9"}`},
+			{"POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"1","reason":"monday"}`},
+			{"POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"1"}`},
+			{"POST", "/api/v1/rollouts/ro-1/pause", `{"reason":"lunch"}`},
+			{"POST", "/api/v1/rollouts/ro-1/pause", ""},
+			{"POST", "/api/v1/rollouts/ro-1/resume", ""},
+			{"POST", "/api/v1/rollouts/ro-1/hurry", ""},
+			{"POST", "/api/v1/rollouts/ro-9/halt", ""},
+			{"POST", "/api/v1/rollouts/ro-1/rollback", `{"reason":"no"}`},
+			{"GET", "/api/v1/rollouts/ro-1/events?limit=2", ""},
+			{"GET", "/api/v1/rollouts/ro-1/events?limit=2&after=2", ""},
+			{"GET", "/api/v1/rollouts/ro-1/events?limit=0", ""},
+			{"GET", "/api/v1/rollouts/ro-1/events?after=-1", ""},
+			{"GET", "/api/v1/rollouts/ro-9/events", ""},
+			{"GET", "/api/v1/rollouts?component=unknown", ""},
+		}},
+		"trip": {func(w *servertest.World) { w.Trip("sensor-content") }, []request{
+			{"GET", "/api/v1/rollouts/ro-1", ""},
+			{"GET", "/api/v1/rollouts/ro-1/leases", ""},
+			{"GET", "/api/v1/incidents", ""},
+			{"GET", "/api/v1/incidents/inc-4", ""},
+			{"GET", "/api/v1/incidents/inc-9", ""},
+			{"GET", "/api/v1/releases?component=sensor-content", ""},
+			{"POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"2"}`},
+			{"GET", "/api/v1/endpoints?limit=2", ""},
+			{"GET", "/api/v1/endpoints?limit=9&after=ep-008", ""},
+			{"GET", "/api/v1/endpoints/ep-001", ""},
+			{"GET", "/api/v1/endpoints/ep-999", ""},
+		}},
+		"trust": {nil, []request{
+			{"GET", "/api/v1/status", ""},
+			{"GET", "/api/v1/trust/pending", ""},
+			{"DELETE", "/api/v1/trust/pending/root", ""},
+			{"POST", "/api/v1/trust/metadata/root", "{}"},
+			{"GET", "/tuf/timestamp.json", ""},
+		}},
+		"routes": {nil, []request{
+			{"GET", "/healthz", ""},
+			{"GET", "/api/v1/nothing", ""},
+			{"GET", "/api/v2/rollouts", ""},
+			{"PATCH", "/api/v1/rollouts", ""},
+			{"POST", "/api/v1/status", ""},
+			{"PUT", "/", ""},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := servertest.Open(t, nil)
+			if c.before != nil {
+				c.before(w)
+			}
+			var got strings.Builder
+			for _, r := range c.requests {
+				answer, body := w.Do(r.method, r.path, r.body)
+				fmt.Fprintf(&got, ">>> %s %s %s\n%d %s\n%s\n", r.method, r.path, r.body, answer.StatusCode, answer.Header.Get("Content-Type"), pretty(body))
+			}
+			golden(t, "testdata/"+name+".golden", steady(got.String()))
+		})
+	}
+}
+
+// pretty indents JSON and leaves everything else alone.
+func pretty(body string) string {
+	var b bytes.Buffer
+	if json.Indent(&b, []byte(body), "", "  ") != nil {
+		return body
+	}
+	return b.String()
+}
+
+// steady replaces what is random, and the arithmetic of a plan's bound, which is package plan's.
+func steady(text string) string {
+	for pattern, with := range map[string]string{
+		`"request": "[A-Z2-7]{26}"`:             `"request": "REQUEST"`,
+		`fb_(op|join)_[a-z2-7]{8}_[a-z2-7]{52}`: "fb_${1}_ID_SECRET",
+		`a fault that [^;"]*`:                   "ARITHMETIC",
+		`"bound": \d+`:                          `"bound": BOUND`,
+		`can harm \d+`:                          "can harm BOUND",
+		`"id": "[a-z2-7]{8}"`:                   `"id": "TOKEN"`,
+	} {
+		text = regexp.MustCompile(pattern).ReplaceAllString(text, with)
+	}
+	return text
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", file, diff)
+	}
+}

@@ -1,0 +1,252 @@
+package install_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/install"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+)
+
+// tape is where a story's choices come from: each is a number below n.
+type tape func(n int) int
+
+// tapeOf draws each number about as often as any other: rapid's own draws favour small ones.
+func tapeOf(t *rapid.T) tape {
+	return func(n int) int { return int(rapid.Uint32().Draw(t, "choice")*2654435761>>8) % n }
+}
+
+// story is a random life of one component on one host. Most of what happens is what would happen next; the rest is anything at all, also
+// what nobody should ever send. What it remembers, it remembers apart from the machine.
+type story struct {
+	host
+	pick     tape
+	granted  map[string]install.Lease  // leases that ever came
+	recalled map[release.Digest]bool   // digests of every recall
+	harmed   map[release.Digest]string // digests of what harmed this host, and of what has their bytes
+	open     map[release.Digest]bool   // manifests under a lease that was acted on, and has no outcome yet
+	proved   map[release.Digest]bool   // manifests that were ever blessed
+	leases   int
+}
+
+// chapter is one event of a story and what came of it.
+type chapter struct {
+	before, after install.State
+	event         install.Event
+	effects       []install.Effect
+}
+
+func begin(pick tape) *story {
+	return &story{
+		host: host{now: epoch}, pick: pick, granted: map[string]install.Lease{}, recalled: map[release.Digest]bool{},
+		harmed: map[release.Digest]string{}, open: map[release.Digest]bool{}, proved: map[release.Digest]bool{},
+	}
+}
+
+// versions of the stories. The last one has the bytes of the second.
+const versions = 6
+
+func (s *story) version() string { return fmt.Sprintf("v%d", 1+s.pick(versions)) }
+
+// bytesOf tells which artifact a version has.
+func bytesOf(name string) release.Digest {
+	if name == fmt.Sprintf("v%d", versions) {
+		return artifact("v2")
+	}
+	return artifact(name)
+}
+
+func (s *story) next(t failer) chapter {
+	steps := []time.Duration{0, 0, 0, time.Second, 10 * time.Second, time.Minute, 2 * time.Minute, 11 * time.Minute, 2 * time.Hour, 80 * time.Hour}
+	s.now = s.now.Add(steps[s.pick(len(steps))])
+	if s.pick(200) == 199 {
+		s.now = s.now.AddDate(s.pick(3)-1, 0, 0)
+	}
+	c := chapter{before: s.state}
+	if s.pick(10) < 6 {
+		c.event = s.natural()
+	} else {
+		c.event = s.anything()
+	}
+	switch e := c.event.(type) {
+	case install.Leased:
+		s.granted[e.Lease.ID] = e.Lease
+	case install.Directed:
+		for _, r := range e.Recalls {
+			for _, digest := range append(r.Artifacts, r.Manifest) {
+				s.recalled[digest] = digest != ""
+			}
+		}
+	}
+	c.effects = s.step(t, c.event)
+	c.after = s.state
+	return c
+}
+
+// natural is what happens next when nothing comes between.
+func (s *story) natural() install.Event {
+	switch s.state.Phase {
+	case install.Fetching:
+		if s.pick(5) == 4 {
+			return install.Failed{At: s.now, Manifest: s.state.Next.Manifest, Why: "no", Final: s.pick(3) == 2}
+		}
+		return s.fetchedNow(s.state.Next.Version)
+	case install.Ready:
+		return s.leaseFor(s.state.Next.Manifest, s.state.Next.Rollout, time.Duration(s.pick(7)-1)*time.Minute)
+	case install.Activating:
+		if s.pick(5) == 4 {
+			return install.SwapFailed{At: s.now, Why: "disk full"}
+		}
+		return install.Swapped{At: s.now}
+	case install.Recovering:
+		switch s.pick(6) {
+		case 0, 1, 2:
+			return install.Broke{At: s.now, Why: "GET /healthz: 500"}
+		case 3:
+			s.now = s.now.Add(11 * time.Minute)
+			return s.directive()
+		}
+		return install.Proved{At: s.now}
+	case install.Proving:
+		if s.pick(3) == 2 {
+			return install.Broke{At: s.now, Crashed: s.pick(2) == 1, Why: "exit status 2"}
+		}
+		return install.Proved{At: s.now, Watch: 72 * time.Hour}
+	case install.Reverting:
+		return install.Restored{At: s.now}
+	case install.Idle:
+	}
+	return s.directive()
+}
+
+func (s *story) fetchedNow(name string) install.Event {
+	if name == "" {
+		name = "v1"
+	}
+	return install.Fetched{At: s.now, Manifest: manifest(name), Artifact: bytesOf(name), Serial: serial(name), Slot: install.Slot(name)}
+}
+
+func (s *story) leaseFor(m release.Digest, rollout string, valid time.Duration) install.Event {
+	s.leases++
+	return install.Leased{At: s.now, Lease: install.Lease{ID: fmt.Sprint("l", s.leases), Rollout: rollout, Manifest: m, Expires: s.now.Add(valid)}}
+}
+
+func (s *story) directive() install.Event {
+	e := install.Directed{At: s.now}
+	some := func() *install.Target {
+		if s.pick(4) == 3 {
+			return nil
+		}
+		x := target(s.version())
+		if s.pick(6) == 5 {
+			x.Rollout = "other"
+		}
+		x.Paused = s.pick(8) == 7
+		return x
+	}
+	e.Stable, e.Candidate = some(), some()
+	if s.pick(12) == 11 {
+		name := s.version()
+		e.Recalls = append(e.Recalls, install.Recall{Manifest: manifest(name), Artifacts: []release.Digest{bytesOf(name), ""}}, install.Recall{})
+	}
+	return e
+}
+
+func (s *story) anything() install.Event {
+	switch s.pick(16) {
+	case 0, 1:
+		return s.leaseFor(manifest(s.version()), rolloutOf(s.version()), time.Duration(s.pick(7)-1)*time.Minute)
+	case 2, 3, 4:
+		return install.Restarted{At: s.now, Current: s.shown()}
+	case 5:
+		return install.Left{At: s.now}
+	case 6:
+		return install.Unfit{At: s.now, Why: "metadata expired"}
+	case 7:
+		return install.Broke{At: s.now, Crashed: s.pick(2) == 1, Why: "exit status 2"}
+	case 8:
+		return install.Proved{At: s.now, Watch: time.Hour}
+	case 9:
+		return install.Swapped{At: s.now}
+	case 10:
+		return install.SwapFailed{At: s.now, Why: "disk full"}
+	case 11:
+		return install.Restored{At: s.now}
+	case 12:
+		return s.fetchedNow(s.version())
+	case 13:
+		return install.Failed{At: s.now, Manifest: manifest(s.version()), Why: "no", Final: s.pick(2) == 1}
+	}
+	return s.directive()
+}
+
+// shown is what current shows after a death: as it was, as the effect that was under way would have left it, or what somebody made of it.
+func (s *story) shown() install.Slot {
+	switch s.pick(12) {
+	case 9:
+		return s.state.Previous.Slot
+	case 10:
+		return install.Slot(s.version())
+	case 11:
+		return []install.Slot{"", "x"}[s.pick(2)]
+	}
+	if s.pick(2) == 1 {
+		switch s.state.Phase {
+		case install.Activating:
+			return s.state.Next.Slot
+		case install.Reverting:
+			return s.state.Good.Slot
+		case install.Idle, install.Fetching, install.Ready, install.Proving, install.Recovering:
+		}
+	}
+	return s.disk
+}
+
+// tally counts what the stories of a test were about, so that a test that proves nothing fails.
+type tally struct{ activated, confirmed, harmed, late, recalled, recovered, resumed, goodbyes, moved int }
+
+func (n *tally) note(c chapter) {
+	_, restarted := c.event.(install.Restarted)
+	active := c.before.Phase != install.Idle && c.before.Phase != install.Fetching && c.before.Phase != install.Ready
+	count := func(n *int, happened bool) {
+		if happened {
+			*n++
+		}
+	}
+	entered := func(p install.Phase) bool { return c.after.Phase == p && c.before.Phase != p }
+	count(&n.activated, entered(install.Activating))
+	count(&n.resumed, restarted && active)
+	count(&n.recalled, entered(install.Reverting) && !c.after.Harmed)
+	count(&n.late, entered(install.Reverting) && c.after.Harmed && !active)
+	count(&n.moved, c.before.Phase == install.Recovering && c.after.Phase == install.Fetching)
+	for _, e := range c.effects {
+		if r, ok := e.(install.Report); ok {
+			count(&n.confirmed, r.Outcome == install.Confirmed)
+			count(&n.harmed, r.Outcome == install.Crashed || r.Outcome == install.Reverted)
+			count(&n.recovered, r.Outcome == install.Recovered)
+			count(&n.goodbyes, r.Outcome == install.Goodbye)
+		}
+	}
+}
+
+// explore tells random stories and checks every chapter. Rapid prints the seed of a failing story and shortens it.
+func explore(t *testing.T, check func(t *rapid.T, s *story, c chapter)) {
+	t.Helper()
+	var seen tally
+	rapid.Check(t, func(rt *rapid.T) {
+		s := begin(tapeOf(rt))
+		for range 1 + s.pick(400) {
+			c := s.next(rt)
+			seen.note(c)
+			check(rt, s, c)
+		}
+	})
+	t.Logf("the stories: %+v", seen)
+	if slices.Min([]int{seen.activated, seen.confirmed, seen.harmed, seen.late, seen.recalled, seen.recovered, seen.resumed, seen.goodbyes, seen.moved}) == 0 {
+		t.Fatalf("the stories prove nothing: %+v", seen)
+	}
+}

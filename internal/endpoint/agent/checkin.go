@@ -1,0 +1,269 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/install"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/domain/trust"
+)
+
+// Uplink talks to the control plane.
+type Uplink interface {
+	CheckIn(ctx context.Context, body api.CheckIn) (api.CheckInReply, error)
+	Directive(ctx context.Context, component string) ([]byte, error)
+	Metadata(ctx context.Context, name string) ([]byte, error)
+	Blob(ctx context.Context, digest string, limit int64) ([]byte, error)
+	Artifact(digest string) (client *http.Client, url string)
+}
+
+// telling is what the control plane knows of this host, by what it acknowledged.
+type telling struct {
+	started    bool // attributes and boot id
+	numbered   bool // and this host knows how far its reports were counted: it may have lost its memory
+	components map[string]api.Component
+}
+
+// Backoff of check-ins that fail: full jitter between nothing and a doubling limit.
+const (
+	firstBackoff = time.Second
+	mostBackoff  = 2 * time.Minute
+)
+
+// poll checks in until ctx ends: when the control plane said, when there is something to tell, and with growing pauses when it is away.
+func (a *Agent) poll(ctx context.Context) {
+	limit := firstBackoff
+	for ctx.Err() == nil {
+		if renewed, err := a.KeepIdentity(ctx, a.now()); err != nil || renewed {
+			a.Log.InfoContext(ctx, "certificate renewal", slog.Bool("renewed", renewed), slog.Any("error", err))
+		}
+		pause, err := a.checkIn(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			a.Log.WarnContext(ctx, "check in", slog.Any("error", err))
+			pause = time.Duration(a.Random.Float64() * float64(limit))
+			limit = min(2*limit, mostBackoff)
+			_ = a.Clock.Sleep(ctx, pause) // not woken by kicks: they would hammer
+		default:
+			limit = firstBackoff
+			a.pause(ctx, time.Duration((0.8+0.4*a.Random.Float64())*float64(pause)))
+		}
+	}
+}
+
+// pause sleeps until the time has passed, something is to be told, or ctx ends.
+func (a *Agent) pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with the pause
+		select {
+		case <-a.kick:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	_ = a.Clock.Sleep(ctx, d)
+}
+
+// checkIn tells the control plane what changed and does what it answers. It returns when to come back.
+func (a *Agent) checkIn(ctx context.Context) (time.Duration, error) {
+	body := a.compose()
+	reply, err := a.Uplink.CheckIn(ctx, body)
+	if err != nil {
+		return 0, err
+	}
+	a.acknowledged(ctx, body, reply)
+	a.follow(ctx, reply.Directives)
+	a.leases(ctx, reply, body.Wishes)
+	return time.Duration(reply.PollMillis) * time.Millisecond, nil
+}
+
+// compose builds a check-in of whatever the control plane does not know yet.
+func (a *Agent) compose() api.CheckIn {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var body api.CheckIn
+	if !a.told.started {
+		body.Attributes, body.Boot = &a.Attributes, a.Boot
+	}
+	if now := a.components(); !a.told.started || !maps.Equal(now, a.told.components) {
+		body.Components = now
+	}
+	if a.told.numbered {
+		body.Reports = append(body.Reports, a.memory.Reports[:min(len(a.memory.Reports), sendAtOnce)]...)
+	}
+	for name := range a.units {
+		if rollout, manifest, ok := a.memory.Components[name].Wish(a.now()); ok {
+			body.Wishes = append(body.Wishes, api.Wish{Component: name, Rollout: rollout, Manifest: string(manifest)})
+		}
+	}
+	return body
+}
+
+func (a *Agent) components() map[string]api.Component {
+	all := make(map[string]api.Component, len(a.units))
+	for name, u := range a.units {
+		s := a.memory.Components[name]
+		c := api.Component{
+			Kind: string(u.file.Kind), Version: s.Current.Version, Artifact: string(s.Current.Artifact), Phase: string(s.Phase), Why: s.Why,
+			Previous: s.Previous.Version,
+		}
+		if s.Current.Manifest != s.Good.Manifest {
+			c.Previous = s.Good.Version
+		}
+		if c.Phase == "" {
+			c.Phase = string(install.Idle)
+		}
+		all[name] = c
+	}
+	return all
+}
+
+func (a *Agent) acknowledged(ctx context.Context, body api.CheckIn, reply api.CheckInReply) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.told.started = !reply.Resync
+	if body.Components != nil {
+		a.told.components = body.Components
+	}
+	if !a.told.numbered {
+		a.memory.renumber(reply.Reported)
+		a.told.numbered = true
+	}
+	a.memory.acknowledge(reply.Ack)
+	if err := a.save(); err != nil {
+		a.Log.ErrorContext(ctx, "the journal cannot be written", slog.Any("error", err))
+	}
+}
+
+// follow fetches and applies the directives that are newer than those applied, and applies the others again: what was refused for a
+// while may be tried by now.
+func (a *Agent) follow(ctx context.Context, sequences map[string]int64) {
+	for name, u := range a.units {
+		sequence, ok := sequences[name]
+		if !ok {
+			continue
+		}
+		if d, known := a.directed[name]; !known || d.Sequence != sequence {
+			if err := a.fetchDirective(ctx, name); err != nil {
+				a.Log.WarnContext(ctx, "follow the directive", slog.String("component", name), slog.Any("error", err))
+				continue
+			}
+		}
+		a.event(ctx, u, directedBy(a.directed[name], a.now()))
+	}
+}
+
+// fetchDirective verifies the newest directive of a component and remembers its sequence and time. Only the poll loop calls it.
+func (a *Agent) fetchDirective(ctx context.Context, name string) error {
+	if err := a.anchors.refresh(ctx, a.bound(), a.componentNames()); err != nil {
+		a.Log.WarnContext(ctx, "refresh the trusted metadata", slog.Any("error", err))
+	}
+	keys, err := a.anchors.director()
+	if err != nil {
+		return err
+	}
+	envelope, err := a.Uplink.Directive(ctx, name)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d, err := trust.OpenDirective(envelope, keys, trust.DirectiveWanted{
+		Component: name, Newest: a.memory.Sequences[name], Now: trust.LowerBound(a.now(), a.memory.Signed),
+	})
+	if err != nil {
+		return err
+	}
+	a.memory.Sequences[name] = d.Sequence
+	a.memory.Signed = trust.Newest(a.memory.Signed, d.Issued, a.now())
+	a.directed[name] = d
+	return nil
+}
+
+// bound is the time that it is at least.
+func (a *Agent) bound() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return trust.LowerBound(a.now(), a.memory.Signed)
+}
+
+func (a *Agent) componentNames() []string {
+	names := make([]string, 0, len(a.units))
+	for name := range a.units {
+		names = append(names, name)
+	}
+	return names
+}
+
+func directedBy(d api.Directive, now time.Time) install.Directed {
+	event := install.Directed{At: now, Stable: target(d.Stable), Candidate: target(d.Candidate)}
+	for _, r := range d.Recalls {
+		recall := install.Recall{Manifest: release.Digest(r.Manifest)}
+		for _, digest := range r.Artifacts {
+			recall.Artifacts = append(recall.Artifacts, release.Digest(digest))
+		}
+		event.Recalls = append(event.Recalls, recall)
+	}
+	return event
+}
+
+func target(t *api.Target) *install.Target {
+	if t == nil {
+		return nil
+	}
+	return &install.Target{Version: t.Version, Serial: t.Serial, Manifest: release.Digest(t.Manifest), Rollout: t.Rollout, Paused: t.Paused}
+}
+
+// leases verifies the leases that came and lets the machines act on them.
+func (a *Agent) leases(ctx context.Context, reply api.CheckInReply, wishes []api.Wish) {
+	for _, envelope := range reply.Leases {
+		if err := a.lease(ctx, envelope, wishes); err != nil {
+			a.Log.WarnContext(ctx, "refuse a lease", slog.Any("error", err))
+		}
+	}
+	for _, r := range reply.Refusals {
+		a.Log.DebugContext(ctx, "has to wait", slog.String("component", r.Component), slog.String("reason", r.Reason))
+	}
+}
+
+// lease gives a verified lease to the component that wished for it. One for this host that cannot be used is given back.
+func (a *Agent) lease(ctx context.Context, envelope json.RawMessage, wishes []api.Wish) error {
+	keys, err := a.anchors.director()
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	refusal := error(fault.New(fault.Denied, "open a lease: nothing was wished for"))
+	for _, wish := range wishes {
+		u := a.units[wish.Component]
+		l, err := trust.OpenLease(envelope, keys, trust.LeaseWanted{
+			Endpoint: a.Endpoint, Component: wish.Component, Rollout: wish.Rollout, Manifest: release.Digest(wish.Manifest),
+			Plan: u.prepared.Plan, Created: u.prepared.Created, Now: trust.LowerBound(a.now(), a.memory.Signed), Wall: a.now(),
+		})
+		if err == nil {
+			err = a.anchors.fresh(trust.LowerBound(a.now(), a.memory.Signed), wish.Component)
+		}
+		switch {
+		case err == nil:
+			lease := install.Lease{ID: l.ID, Rollout: l.Rollout, Manifest: release.Digest(l.Manifest), Expires: l.Expires}
+			a.apply(ctx, u, install.Leased{At: a.now(), Lease: lease})
+			return nil
+		case fault.KindOf(err) == fault.Unavailable:
+			a.apply(ctx, u, install.Unfit{At: a.now(), Why: err.Error()})
+			return err
+		}
+		refusal = err
+	}
+	return refusal
+}

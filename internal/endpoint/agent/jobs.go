@@ -1,0 +1,302 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/install"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/installer"
+)
+
+// prepare downloads, verifies, stages and checks a release. Nothing that runs changes.
+func (a *Agent) prepare(ctx context.Context, u *unit, want install.Fetch) {
+	if a.Clock.Sleep(ctx, max(0, want.NotBefore.Sub(a.now()))) != nil {
+		return
+	}
+	fetched, err := a.doPrepare(ctx, u, want.Target)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		kind := fault.KindOf(err)
+		final := kind == fault.Invalid || kind == fault.Conflict // of the release itself; everything else may pass
+		a.Log.WarnContext(ctx, "prepare", slog.String("component", u.file.Component), slog.String("version", want.Target.Version),
+			slog.Bool("final", final), slog.Any("error", err))
+		a.event(ctx, u, install.Failed{At: a.now(), Manifest: want.Target.Manifest, Why: err.Error(), Final: final})
+		return
+	}
+	a.event(ctx, u, fetched)
+}
+
+func (a *Agent) doPrepare(ctx context.Context, u *unit, t install.Target) (install.Fetched, error) {
+	name := u.file.Component
+	if err := a.anchors.refresh(ctx, a.bound(), a.componentNames()); err != nil {
+		return install.Fetched{}, fmt.Errorf("refresh the trusted metadata: %w", err)
+	}
+	m, err := a.anchors.manifest(ctx, name, t)
+	if err != nil {
+		return install.Fetched{}, err
+	}
+	artifact, err := a.fit(u, m)
+	if err != nil {
+		return install.Fetched{}, fmt.Errorf("preflight of %s %s: %w", name, m.Version, err)
+	}
+	slot, err := a.stage(ctx, u, m, artifact)
+	if err != nil {
+		return install.Fetched{}, fmt.Errorf("preflight of %s %s: %w", name, m.Version, err)
+	}
+	a.mu.Lock()
+	u.prepared = m
+	a.mu.Unlock()
+	return install.Fetched{At: a.now(), Manifest: t.Manifest, Artifact: artifact.Digest, Serial: m.Serial, Slot: install.Slot(slot)}, nil
+}
+
+// fit judges the manifest against this host: kind, floor, validation, contract and platform.
+func (a *Agent) fit(u *unit, m release.Manifest) (release.Artifact, error) {
+	floor, err := a.raiseFloor(u.file.Component)
+	if err != nil {
+		return release.Artifact{}, err
+	}
+	switch {
+	case m.Kind != u.file.Kind:
+		return release.Artifact{}, fault.New(fault.Conflict, "it is of kind %s, the component file says %s", m.Kind, u.file.Kind)
+	case m.Serial < floor:
+		return release.Artifact{}, fault.New(fault.Denied, "its serial %d is below the signed floor %d", m.Serial, floor)
+	}
+	var problems []fault.Problem
+	for key, need := range m.Contract {
+		if have, ok := u.file.Provides[key]; !ok || have != need {
+			problems = append(problems, fault.Problem{Path: "contract." + key, Message: fmt.Sprintf("needs %q, this host provides %q", need, have)})
+		}
+	}
+	slices.SortFunc(problems, func(x, y fault.Problem) int { return len(x.Path) - len(y.Path) })
+	if err := fault.Problems("its contract is not met", problems); err != nil {
+		return release.Artifact{}, err
+	}
+	artifact, ok := m.For(a.Platform)
+	if !ok {
+		return release.Artifact{}, fault.New(fault.Conflict, "it has no artifact for %s", a.Platform)
+	}
+	return artifact, nil
+}
+
+// raiseFloor remembers the highest floor ever seen: metadata that names a lower one later changes nothing.
+func (a *Agent) raiseFloor(component string) (int64, error) {
+	floor, err := a.anchors.floor(component)
+	if err != nil {
+		return 0, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if floor > a.memory.Floors[component] {
+		a.memory.Floors[component] = floor
+		return floor, a.save()
+	}
+	return a.memory.Floors[component], nil
+}
+
+// stage brings the artifact into its slot, unless it is there already, and lets the host's validator judge it.
+func (a *Agent) stage(ctx context.Context, u *unit, m release.Manifest, artifact release.Artifact) (installer.Slot, error) {
+	found, err := u.installer.Inspect(ctx)
+	if err != nil {
+		return "", err
+	}
+	slot := installer.SlotOf(m.Version, artifact.Digest)
+	if !slices.Contains(found.Slots, slot) {
+		path := filepath.Join(u.dir, "download", artifact.Digest.Hex())
+		client, url := a.Uplink.Artifact(string(artifact.Digest))
+		if err := u.download(ctx, client, url, path, artifact); err != nil {
+			return "", err
+		}
+		if slot, err = u.installer.Stage(ctx, installer.Stage{Version: m.Version, Artifact: artifact, Path: path}); err != nil {
+			return "", err
+		}
+		if err := a.FS.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return slot, u.installer.Check(ctx, slot)
+}
+
+// swap switches current to the slot. Whether a failed swap happened nevertheless, the disk tells.
+func (a *Agent) swap(ctx context.Context, u *unit, slot install.Slot) {
+	u.switched = a.now()
+	err := u.installer.Activate(ctx, installer.Slot(slot))
+	if err == nil {
+		a.event(ctx, u, install.Swapped{At: a.now()})
+		return
+	}
+	a.Log.ErrorContext(ctx, "activate", slog.String("component", u.file.Component), slog.Any("error", err))
+	found, lookErr := u.installer.Inspect(context.WithoutCancel(ctx))
+	switch {
+	case lookErr != nil:
+		a.event(ctx, u, install.Broke{At: a.now(), Why: errors.Join(err, lookErr).Error()})
+	case found.Current == installer.Slot(slot):
+		a.event(ctx, u, install.Swapped{At: a.now()})
+	default:
+		a.event(ctx, u, install.SwapFailed{At: a.now(), Why: err.Error()})
+	}
+}
+
+// restore goes back, however often it takes.
+func (a *Agent) restore(ctx context.Context, u *unit, slot install.Slot) {
+	pause := 100 * time.Millisecond
+	for {
+		u.switched = a.now()
+		err := u.installer.Revert(ctx, installer.Slot(slot))
+		if err == nil {
+			a.event(ctx, u, install.Restored{At: a.now()})
+			return
+		}
+		a.Log.ErrorContext(ctx, "revert; will try again", slog.String("component", u.file.Component), slog.Any("error", err))
+		if a.Clock.Sleep(ctx, pause) != nil {
+			return
+		}
+		pause = min(2*pause, 10*time.Second)
+	}
+}
+
+// prove tells the consumer of what is current and probes it until the soak is over. A probe that cannot judge proves nothing and harms
+// nothing, for some time.
+func (a *Agent) prove(ctx context.Context, u *unit, slot install.Slot) {
+	t, err := u.newTrial(ctx, slot)
+	if err == nil {
+		err = u.tell(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.event(ctx, u, install.Broke{At: a.now(), Why: err.Error()})
+		return
+	}
+	soak, began := time.Duration(u.file.Soak), a.now()
+	patience := max(4*soak, soak+time.Minute)
+	for a.Clock.Sleep(ctx, time.Duration(u.file.Interval)) == nil {
+		found, lived := t.round(ctx), a.now().Sub(began)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case found.well && lived >= soak:
+			a.proved(ctx, u)
+			return
+		case found.well || found.bad && !found.crashed && lived < time.Duration(u.file.Grace):
+		case found.bad:
+			a.event(ctx, u, install.Broke{At: a.now(), Crashed: found.crashed, Why: found.why})
+			return
+		case lived > patience:
+			a.event(ctx, u, install.Broke{At: a.now(), Why: "it could not be proved: " + found.why})
+			return
+		}
+	}
+}
+
+func (a *Agent) proved(ctx context.Context, u *unit) {
+	a.event(ctx, u, install.Proved{At: a.now(), Watch: time.Duration(u.file.Watch)})
+	a.collect(ctx, u)
+}
+
+// recoverySoak bounds how long a host must be well again before it says so.
+const recoverySoak = 30 * time.Second
+
+// recover tells the consumer that the last-known-good release is back and probes it for as long as it takes: there is nothing older to
+// go to.
+func (a *Agent) recover(ctx context.Context, u *unit, slot install.Slot) {
+	soak := min(time.Duration(u.file.Soak), recoverySoak)
+	for ctx.Err() == nil {
+		why := a.wellFor(ctx, u, slot, soak)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case why == "":
+			a.proved(ctx, u)
+			return
+		}
+		a.event(ctx, u, install.Broke{At: a.now(), Why: why})
+		_ = a.Clock.Sleep(ctx, time.Duration(u.file.Interval))
+	}
+}
+
+// wellFor runs one trial and returns why it failed, or "" after the soak.
+func (a *Agent) wellFor(ctx context.Context, u *unit, slot install.Slot, soak time.Duration) string {
+	t, err := u.newTrial(ctx, slot)
+	if err == nil {
+		err = u.tell(ctx)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	began := a.now()
+	for a.Clock.Sleep(ctx, time.Duration(u.file.Interval)) == nil {
+		found := t.round(ctx)
+		lived := a.now().Sub(began)
+		switch {
+		case found.well && lived >= soak:
+			return ""
+		case found.bad && (found.crashed || lived >= time.Duration(u.file.Grace)):
+			return found.why
+		}
+	}
+	return "interrupted"
+}
+
+// collect removes the slots that are not needed any more.
+func (a *Agent) collect(ctx context.Context, u *unit) {
+	a.mu.Lock()
+	keep := a.memory.Components[u.file.Component].Keep()
+	a.mu.Unlock()
+	slots := make([]installer.Slot, len(keep))
+	for i, s := range keep {
+		slots[i] = installer.Slot(s)
+	}
+	if err := u.installer.Collect(ctx, slots); err != nil && ctx.Err() == nil {
+		a.Log.WarnContext(ctx, "remove old releases", slog.String("component", u.file.Component), slog.Any("error", err))
+	}
+}
+
+// strikes is how many rounds of probes in a row must fail before harm is called late harm: one may be chance.
+const strikes = 3
+
+// watch looks for late harm while nothing is being activated. The caller holds the lock.
+func (a *Agent) watch(u *unit, s install.State) {
+	quiet := s.Phase == install.Idle || s.Phase == install.Fetching || s.Phase == install.Ready
+	if !quiet || !a.now().Before(s.Watched) {
+		u.vigil.stop()
+		u.watched = release.Digest("")
+		return
+	}
+	if u.watched == s.Current.Manifest {
+		return
+	}
+	u.watched = s.Current.Manifest
+	a.start(&u.vigil, func(ctx context.Context) { a.keepVigil(ctx, u, s.Current.Slot, s.Watched) })
+}
+
+func (a *Agent) keepVigil(ctx context.Context, u *unit, slot install.Slot, until time.Time) {
+	t, err := u.newTrial(ctx, slot)
+	if err != nil {
+		a.Log.ErrorContext(ctx, "watch for late harm", slog.String("component", u.file.Component), slog.Any("error", err))
+		return
+	}
+	failed := 0
+	for a.Clock.Sleep(ctx, time.Duration(u.file.Interval)) == nil && a.now().Before(until) {
+		found := t.round(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case !found.bad:
+			failed = 0
+			continue
+		}
+		failed++
+		if failed == strikes {
+			a.event(ctx, u, install.Broke{At: a.now(), Crashed: found.crashed, Why: found.why})
+			return
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/install"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/journal"
+)
+
+// memory is all that the agent remembers over a restart. It is saved as a whole, in place, before anything is done that it speaks of.
+type memory struct {
+	Format     int                      `json:"format"`
+	Boot       string                   `json:"boot,omitempty"`    // boot id at the last start
+	Seq        int64                    `json:"seq"`               // of the newest report
+	Reports    []api.Report             `json:"reports,omitempty"` // not acknowledged yet, oldest first
+	Signed     time.Time                `json:"signed,omitzero"`   // newest signed time ever seen
+	Components map[string]install.State `json:"components"`
+	Sequences  map[string]int64         `json:"sequences"` // newest directive accepted, by component
+	Floors     map[string]int64         `json:"floors"`    // highest floor seen in trusted metadata, by component
+}
+
+const (
+	memoryFormat = 1
+	// SlotSize is the room for the memory in the journal: a few kilobytes a component, and the reports of a long time offline.
+	SlotSize = 512 << 10
+	// maxReports bounds the reports that wait for a control plane that is gone. The oldest go first: what a host runs now is told by
+	// its state, whatever is lost here.
+	maxReports = 500
+	// sendAtOnce bounds the reports of one check-in.
+	sendAtOnce = 100
+)
+
+// Journal keeps one small document through any crash.
+type Journal interface {
+	Load() (payload []byte, ok bool, err error)
+	Save(payload []byte) error
+}
+
+func loadMemory(j Journal) (memory, error) {
+	m := memory{Format: memoryFormat, Components: map[string]install.State{}, Sequences: map[string]int64{}, Floors: map[string]int64{}}
+	data, ok, err := j.Load()
+	if errors.Is(err, journal.ErrDamaged) {
+		return m, nil // what runs stays in place; the first check-in brings the numbers back
+	}
+	if err != nil {
+		return m, fmt.Errorf("load the journal: %w", err)
+	}
+	if !ok {
+		return m, nil
+	}
+	var found memory
+	if err := json.Unmarshal(data, &found); err != nil {
+		return m, fault.New(fault.Invalid, "read the journal: %w", err).Hint("move the journal away to start afresh; current releases stay in place")
+	}
+	if found.Format != memoryFormat {
+		return m, fault.New(fault.Conflict, "read the journal: it has format %d, this agent knows format %d; it was left alone", found.Format, memoryFormat).
+			Hint("run the agent version that wrote it")
+	}
+	for name, state := range found.Components {
+		m.Components[name] = state
+	}
+	for name, sequence := range found.Sequences {
+		m.Sequences[name] = sequence
+	}
+	for name, floor := range found.Floors {
+		m.Floors[name] = floor
+	}
+	m.Boot, m.Seq, m.Reports, m.Signed = found.Boot, found.Seq, found.Reports, found.Signed
+	return m, nil
+}
+
+// add numbers a report and queues it.
+func (m *memory) add(r api.Report) {
+	m.Seq++
+	r.Seq = m.Seq
+	m.Reports = append(m.Reports, r)
+	m.Reports = m.Reports[max(0, len(m.Reports)-maxReports):]
+}
+
+// renumber counts on after a number that the control plane has stored already. Reports above it are not known there.
+func (m *memory) renumber(stored int64) {
+	if m.Seq >= stored {
+		return
+	}
+	for i := range m.Reports {
+		m.Reports[i].Seq = stored + int64(i) + 1
+	}
+	m.Seq = stored + int64(len(m.Reports))
+}
+
+// acknowledge forgets the reports that the control plane has stored.
+func (m *memory) acknowledge(seq int64) {
+	for len(m.Reports) > 0 && m.Reports[0].Seq <= seq {
+		m.Reports = m.Reports[1:]
+	}
+}
+
+// save writes the memory if it changed. The caller holds the lock.
+func (a *Agent) save() error {
+	data, err := json.Marshal(a.memory)
+	if err != nil {
+		return fmt.Errorf("encode the journal: %w", err)
+	}
+	if bytes.Equal(data, a.saved) {
+		return nil
+	}
+	if err := a.Journal.Save(data); err != nil {
+		return fmt.Errorf("save the journal: %w", err)
+	}
+	a.saved = data
+	return nil
+}
+
+// Remembered reads the machines' states from a journal, for people to look at; in order of components.
+func Remembered(j Journal) ([]install.State, error) {
+	m, err := loadMemory(j)
+	if err != nil {
+		return nil, err
+	}
+	states := make([]install.State, 0, len(m.Components))
+	for _, name := range slices.Sorted(maps.Keys(m.Components)) {
+		states = append(states, m.Components[name])
+	}
+	return states, nil
+}

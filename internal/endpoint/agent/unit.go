@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/consumer"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/fetch"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/installer"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/installer/files"
+)
+
+// unit is one component at work: its installer, its consumer, its probes, and the jobs that run for it.
+type unit struct {
+	file       component.File
+	dir        string // state of the component
+	fs         disk.FS
+	clock      clock.Clock
+	installer  installer.Installer
+	supervisor *consumer.Supervisor // nil if the agent does not run the consumer
+
+	switched time.Time // of current, since the agent started; only jobs touch it, and they run one at a time
+
+	// Guarded by the agent's lock.
+	prepared release.Manifest
+	watched  release.Digest // what the vigil is for
+	job      slot           // prepare, swap, prove or restore
+	vigil    slot           // looks for late harm
+}
+
+// reserve is what must stay free on the file system beside a download.
+const reserve = 16 << 20
+
+func newUnit(o Options, f component.File) (*unit, error) {
+	dir := filepath.Join(o.StateDir, "components", f.Component)
+	if err := disk.MkdirAll(o.FS, filepath.Join(dir, "download"), 0o755); err != nil {
+		return nil, disk.Explain(err, "make the directory of component %s", f.Component)
+	}
+	install, err := files.New(files.Options{FS: o.FS, Dir: dir, Limits: f.Limits, Validator: f.Validator})
+	if err != nil {
+		return nil, err
+	}
+	f = f.Resolve(install.Current())
+	u := &unit{file: f, dir: dir, fs: o.FS, clock: o.Clock, installer: install}
+	if len(f.Consumer.Run) > 0 {
+		u.supervisor = consumer.NewSupervisor(consumer.Options{
+			Argv: f.Consumer.Run, FS: o.FS, PIDFile: filepath.Join(dir, "consumer.pid"), Clock: o.Clock, Log: o.Log, Output: os.Stderr,
+		})
+	}
+	return u, nil
+}
+
+// download fetches an artifact into a file of the component's own.
+func (u *unit) download(ctx context.Context, client *http.Client, url, path string, artifact release.Artifact) error {
+	fetcher := fetch.New(fetch.Options{Client: client, FS: u.fs, Reserve: reserve})
+	return fetcher.Fetch(ctx, fetch.Request{URL: url, Digest: artifact.Digest, Size: artifact.Size, Path: path})
+}
+
+// youngest is the age below which a process may not have set up its signal handlers yet.
+const youngest = 500 * time.Millisecond
+
+// tell tells the consumer of what is current now. A supervised process that was started after the switch found it already.
+func (u *unit) tell(ctx context.Context) error {
+	if u.supervisor != nil {
+		stats := u.supervisor.Stats()
+		if stats.Running && stats.Since.After(u.switched) {
+			return nil
+		}
+		if err := u.clock.Sleep(ctx, max(0, youngest-u.clock.Now().Sub(stats.Since))); err != nil {
+			return err
+		}
+	}
+	return consumer.Teller{FS: u.fs}.Tell(ctx, u.file.Consumer, u.supervisor)
+}
+
+// slot runs one goroutine at a time: a new one starts when the one before has ended.
+type slot struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// begin cancels what runs in the slot and starts job after it. The wait group waits for it; it ends when its context does.
+func (s *slot) begin(ctx context.Context, jobs *sync.WaitGroup, job func(context.Context)) {
+	s.stop()
+	ctx, s.cancel = context.WithCancel(ctx)
+	before, done := s.done, make(chan struct{})
+	s.done = done
+	cancel := s.cancel
+	jobs.Go(func() {
+		defer close(done)
+		defer cancel()
+		if before != nil {
+			<-before
+		}
+		if ctx.Err() == nil {
+			job(ctx)
+		}
+	})
+}
+
+func (s *slot) stop() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+}
+
+func (u *unit) stop() {
+	u.job.stop()
+	u.vigil.stop()
+}

@@ -1,0 +1,296 @@
+// Package command is the command line of the endpoint agent: join, run, status.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/agent"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/identity"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/journal"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/uplink"
+)
+
+// Env is the agent's surroundings.
+type Env struct {
+	Args    []string // without the program's name
+	Out     io.Writer
+	Err     io.Writer
+	Version string
+	Home    string // default state directory's parent for unprivileged users; empty means /var/lib
+}
+
+// Exit codes: the kinds of faults, as in the firebreak command.
+const (
+	exitFailed  = 1
+	exitUsage   = 2
+	exitMissing = 3
+	exitInUse   = 4
+	exitDenied  = 5
+	exitAway    = 6
+)
+
+// Run carries out one command until it ends or ctx does, and returns the exit code.
+func Run(ctx context.Context, env Env) int {
+	p := &program{Env: env}
+	root := p.root()
+	root.SetArgs(env.Args)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	_, _ = fmt.Fprintln(env.Err, "error:", err)
+	if next := fault.NextOf(err); next != "" {
+		_, _ = fmt.Fprintln(env.Err, "next:", next)
+	}
+	return code(err)
+}
+
+func code(err error) int {
+	switch fault.KindOf(err) {
+	case fault.Invalid:
+		return exitUsage
+	case fault.NotFound:
+		return exitMissing
+	case fault.Conflict:
+		return exitInUse
+	case fault.Denied:
+		return exitDenied
+	case fault.Unavailable:
+		return exitAway
+	case fault.Internal:
+	}
+	return exitFailed
+}
+
+type program struct {
+	Env
+	state string
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "firebreak-agent", Short: "The Firebreak endpoint agent", Version: p.Version, SilenceErrors: true, SilenceUsage: true,
+		Long: `The Firebreak endpoint agent keeps the components of this host up to date.
+
+It activates a release only with a lease of the control plane, proves it with the probes of the component file, and goes back by itself
+when they fail. It needs no privileges beyond the directories and consumers that the component files name.
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 not joined, 4 in use or in the way, 5 denied, 6 control plane unreachable.`,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.New(fault.Invalid, "%w", err) })
+	root.PersistentFlags().StringVar(&p.state, "state", p.defaultState(), "directory for everything that the agent keeps")
+	root.AddCommand(p.join(), p.run(), p.status())
+	return root
+}
+
+func (p *program) defaultState() string {
+	if p.Home == "" {
+		return "/var/lib/firebreak-agent"
+	}
+	return filepath.Join(p.Home, ".local", "state", "firebreak-agent")
+}
+
+func (p *program) componentDir() string { return filepath.Join(p.state, "components.d") }
+
+func (p *program) join() *cobra.Command {
+	var token, server, fingerprint string
+	var record identity.Record
+	c := &cobra.Command{
+		Use: "join", Short: "Give this host an identity", Args: cobra.NoArgs,
+		Long: `Gives this host an identity: a key that never leaves it, and a certificate of the control plane for it.
+
+The control plane prints the whole command when it starts first; 'firebreak token create --kind join' makes further tokens.`,
+		Example: "  firebreak-agent join --server https://updates.example.net:7443 --token fb_join_... --ca-fingerprint sha256:... --site berlin",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if server == "" || token == "" || fingerprint == "" {
+				return fault.New(fault.Invalid, "join: --server, --token and --ca-fingerprint are all needed").
+					Hint("copy the whole command that the control plane printed")
+			}
+			record.Server = server
+			return p.doJoin(c.Context(), record, token, fingerprint)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&server, "server", "", "the control plane's agent port, as https://host:7443")
+	f.StringVar(&token, "token", "", "join token")
+	f.StringVar(&fingerprint, "ca-fingerprint", "", "of the control plane's authority, as sha256:<hex>")
+	f.StringVar(&record.Attributes.Class, "class", "server", "server, desktop or laptop")
+	f.StringVar(&record.Attributes.Site, "site", "", "where the host is: hosts that may fail together for reasons of the place")
+	f.StringVar(&record.Attributes.Region, "region", "", "region of the site")
+	f.StringToStringVar(&record.Labels, "label", nil, "key=value, for plans to select by; may be given several times")
+	return c
+}
+
+func (p *program) doJoin(ctx context.Context, r identity.Record, token, fingerprint string) error {
+	address, err := url.Parse(r.Server)
+	if err != nil || address.Scheme != "https" || address.Host == "" {
+		return fault.New(fault.Invalid, "join: --server must be an https URL, is %q", r.Server)
+	}
+	dir := filepath.Join(p.state, "identity")
+	if old, err := identity.Load(disk.OS{}, dir); err == nil {
+		return fault.New(fault.Conflict, "join: this host is %s at %s already", old.Endpoint, old.Server).
+			Hint("use another --state, or remove %s to give the host a new identity", dir)
+	} else if fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	key, err := identity.NewKey()
+	if err != nil {
+		return fmt.Errorf("join: make a key: %w", err)
+	}
+	csr, err := identity.Request(key)
+	if err != nil {
+		return fmt.Errorf("join: make a certificate request: %w", err)
+	}
+	described, _ := agent.Describe()
+	client := uplink.New(r.Server, identity.Pinned(fingerprint, address.Hostname()))
+	defer client.Close()
+	reply, err := client.Enrol(ctx, api.EnrolRequest{Token: token, CSR: csr, Attributes: overlay(described, r.Attributes), Labels: r.Labels})
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	if r, err = r.Complete(key, reply); err == nil {
+		err = r.Save(disk.OS{}, dir)
+	}
+	if err != nil {
+		return fmt.Errorf("join: keep the identity: %w", err)
+	}
+	if err := disk.MkdirAll(disk.OS{}, p.componentDir(), 0o755); err != nil {
+		return fmt.Errorf("join: make the directory for component files: %w", err)
+	}
+	_, err = fmt.Fprintf(p.Out, "joined as %s, tenant %s\ncomponent files go to %s\nstart the agent: firebreak-agent run --state %s\n",
+		reply.Endpoint, reply.Tenant, p.componentDir(), p.state)
+	return err
+}
+
+// overlay puts what the owner chose over what the host says of itself.
+func overlay(described, chosen api.Attributes) api.Attributes {
+	described.Class, described.Site, described.Region = chosen.Class, chosen.Site, chosen.Region
+	return described
+}
+
+func (p *program) run() *cobra.Command {
+	var components string
+	var verbose, logJSON bool
+	c := &cobra.Command{
+		Use: "run", Short: "Run the agent", Args: cobra.NoArgs,
+		Long: "Runs the agent until it is told to stop. One agent at a time may use a state directory.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if components == "" {
+				components = p.componentDir()
+			}
+			options := &slog.HandlerOptions{Level: slog.LevelInfo}
+			if verbose {
+				options.Level = slog.LevelDebug
+			}
+			var handler slog.Handler = slog.NewTextHandler(p.Err, options)
+			if logJSON {
+				handler = slog.NewJSONHandler(p.Err, options)
+			}
+			return p.doRun(c.Context(), components, slog.New(handler))
+		},
+	}
+	c.Flags().StringVar(&components, "components", "", "directory of component files (default: components.d in the state directory)")
+	c.Flags().BoolVar(&verbose, "verbose", false, "log every decision")
+	c.Flags().BoolVar(&logJSON, "log-json", false, "log as JSON")
+	return c
+}
+
+func (p *program) doRun(ctx context.Context, components string, log *slog.Logger) (err error) {
+	record, err := identity.Load(disk.OS{}, filepath.Join(p.state, "identity"))
+	if err != nil {
+		return err
+	}
+	unlock, err := disk.Lock(filepath.Join(p.state, "lock"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock.Close()) }()
+	files, err := component.LoadDir(components)
+	if err != nil {
+		return err
+	}
+	memory, err := journal.Open(disk.OS{}, filepath.Join(p.state, "journal"), agent.SlotSize)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, memory.Close()) }()
+	config, err := record.TLS()
+	if err != nil {
+		return err
+	}
+	keeper := identity.NewKeeper(disk.OS{}, filepath.Join(p.state, "identity"), record)
+	config.Certificates, config.GetClientCertificate = nil, keeper.Present
+	client := uplink.New(record.Server, config)
+	defer client.Close()
+	described, boot := agent.Describe()
+	a, err := agent.New(agent.Options{
+		Endpoint: record.Endpoint, StateDir: p.state, Root: record.Root, Files: files, Uplink: client, Journal: memory, FS: disk.OS{},
+		Clock: clock.Wall{}, Log: log.With(slog.String("endpoint", record.Endpoint)), Random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // jitter
+		Attributes: overlay(described, record.Attributes), Boot: boot, Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		KeepIdentity: func(ctx context.Context, t time.Time) (bool, error) { return keeper.Keep(ctx, t, client) },
+	})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+func (p *program) status() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show what this host is and runs", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			record, err := identity.Load(disk.OS{}, filepath.Join(p.state, "identity"))
+			if err != nil {
+				return err
+			}
+			end, _, err := record.Expiry(clock.Wall{}.Now())
+			if err != nil {
+				return err
+			}
+			lines := []string{
+				"endpoint     " + record.Endpoint, "tenant       " + record.Tenant, "control      " + record.Server,
+				"certificate  until " + end.Format("2006-01-02 15:04 MST"),
+			}
+			memory, err := journal.Open(disk.OS{}, filepath.Join(p.state, "journal"), agent.SlotSize)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = memory.Close() }()
+			states, err := agent.Remembered(memory)
+			if err != nil {
+				return err
+			}
+			for _, s := range states {
+				lines = append(lines, fmt.Sprintf("component    %s: runs %s, %s %s", s.Component, version(s.Current.Version), s.Phase, s.Why))
+			}
+			_, err = fmt.Fprintln(p.Out, strings.Join(lines, "\n"))
+			return err
+		},
+	}
+}
+
+func version(v string) string {
+	if v == "" {
+		return "nothing"
+	}
+	return v
+}
