@@ -44,8 +44,10 @@ const (
 func New(base, token string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, &Error{Kind: Invalid, Message: fmt.Sprintf("use server %q: it is not an http or https URL", base),
-			Next: "Write it as http://127.0.0.1:7080."}
+		return nil, &Error{
+			Kind: Invalid, Message: fmt.Sprintf("use server %q: it is not an http or https URL", base),
+			Next: "Write it as http://127.0.0.1:7080.",
+		}
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	u.RawQuery, u.Fragment, u.User = "", "", nil
@@ -101,7 +103,7 @@ func (c *Client) once(ctx context.Context, k call, body []byte, out any) error {
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close() //nolint:errcheck // it was only read
+	defer answer.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	switch {
 	case err != nil:
@@ -147,7 +149,7 @@ func (c *Client) send(ctx context.Context, k call, body io.Reader, size int64) (
 	if answer.StatusCode >= 200 && answer.StatusCode < 300 {
 		return answer, nil
 	}
-	defer answer.Body.Close() //nolint:errcheck // it was only read
+	defer answer.Body.Close()
 	return nil, refusal(k, answer)
 }
 

@@ -167,7 +167,7 @@ func TestStrangeAnswersAreErrors(t *testing.T) {
 		"plain error": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "teapot", http.StatusTeapot) },
 		"broken problem": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", api.ProblemType)
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 		},
 		"cut off": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")

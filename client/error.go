@@ -37,14 +37,15 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	text := e.Message
+	var b strings.Builder
+	b.WriteString(e.Message)
 	if e.Err != nil {
-		text += ": " + e.Err.Error()
+		b.WriteString(": " + e.Err.Error())
 	}
 	for _, p := range e.Problems {
-		text += "\n  " + p.Path + ": " + p.Message
+		b.WriteString("\n  " + p.Path + ": " + p.Message)
 	}
-	return text
+	return b.String()
 }
 
 // Unwrap gives the cause to errors.Is and errors.As.
@@ -52,8 +53,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // KindOf tells the kind of the first [*Error] in err's chain; an error without one is Internal.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal
@@ -64,8 +64,10 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("ask %s: %w", c.base.Host, ctx.Err())
 	}
-	return &Error{Kind: Unavailable, Message: "reach the control plane at " + c.base.String(), Err: root(err),
-		Next: "Check that it runs (firebreak serve) and that --server or FIREBREAK_SERVER names it."}
+	return &Error{
+		Kind: Unavailable, Message: "reach the control plane at " + c.base.String(), Err: root(err),
+		Next: "Check that it runs (firebreak serve) and that --server or FIREBREAK_SERVER names it.",
+	}
 }
 
 // root leaves out the URL that net/http puts round its errors: it is in the message already.

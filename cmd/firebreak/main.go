@@ -15,7 +15,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/clock"
 )
 
-var version = "devel" //nolint:gochecknoglobals // set by the linker
+var version = "devel" // set by the linker
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -29,9 +29,9 @@ func main() {
 
 func terminal(w io.Writer) (width int, ok bool) {
 	f, isFile := w.(*os.File)
-	if !isFile || !term.IsTerminal(int(f.Fd())) { //nolint:gosec // a descriptor fits
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
 		return 0, false
 	}
-	width, _, _ = term.GetSize(int(f.Fd())) //nolint:gosec // as above; 0 stands for unknown
+	width, _, _ = term.GetSize(int(f.Fd())) // 0 stands for unknown
 	return width, true
 }

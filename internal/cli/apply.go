@@ -147,7 +147,7 @@ func applyPlan(ctx context.Context, c *client.Client, wanted plan.Plan, dry bool
 	}
 	r := applied{Kind: kindPlan, Name: wanted.Name}
 	have, err := c.Plan(ctx, wanted.Name)
-	if err := r.compare(have.Plan, document, err); err != nil || dry || r.Result == "unchanged" {
+	if err = r.compare(have.Plan, document, err); err != nil || dry || r.Result == "unchanged" {
 		return r, err
 	}
 	_, err = c.PutPlan(ctx, wanted.Name, document)
@@ -159,7 +159,7 @@ func applyComponent(ctx context.Context, c *client.Client, wanted api.ComponentS
 	have, err := c.Component(ctx, wanted.Name)
 	before, _ := json.Marshal(have) // plain strings
 	after, _ := json.Marshal(wanted)
-	if err := r.compare(before, after, err); err != nil || dry || r.Result == "unchanged" {
+	if err = r.compare(before, after, err); err != nil || dry || r.Result == "unchanged" {
 		return r, err
 	}
 	_, err = c.PutComponent(ctx, wanted)
@@ -168,11 +168,11 @@ func applyComponent(ctx context.Context, c *client.Client, wanted api.ComponentS
 
 // compare fills in the result from what the server has, or from its error.
 func (r *applied) compare(have, want json.RawMessage, err error) error {
-	if client.KindOf(err) == client.NotFound && err != nil {
+	switch {
+	case err != nil && client.KindOf(err) == client.NotFound:
 		r.Result = "created"
-		return nil
-	}
-	if err != nil {
+		return nil // that there is none yet is what a creation looks like
+	case err != nil:
 		return err
 	}
 	r.Changes = differences(have, want)

@@ -86,7 +86,7 @@ type program struct {
 // Run runs one command and returns its exit code. It ends early when ctx does.
 func Run(ctx context.Context, env Env) int {
 	p := &program{Env: env}
-	root := p.root()
+	root := p.root() //nolint:contextcheck // commands get the context when they run
 	root.SetArgs(env.Args)
 	root.SetIn(env.In)
 	root.SetOut(env.Out)

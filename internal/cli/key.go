@@ -162,7 +162,7 @@ against what is published, shows what it would change, and signs it when you agr
 			if err != nil {
 				return err
 			}
-			if err := p.agree(review, yes); err != nil {
+			if err = p.agree(review, yes); err != nil {
 				return err
 			}
 			s, err := owner.CoSign(ctx, review)

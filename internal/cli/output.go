@@ -86,29 +86,29 @@ func (p *program) width() int {
 	return columns
 }
 
-// style paints text on a terminal, and nowhere else.
-type style struct{ on bool }
+// palette paints text on a terminal, and nowhere else.
+type palette struct{ on bool }
 
-func (p *program) styleOf(w io.Writer) style {
+func (p *program) styleOf(w io.Writer) palette {
 	_, terminal := p.Terminal(w)
-	return style{on: terminal && p.Getenv("NO_COLOR") == "" && p.Getenv("TERM") != "dumb"}
+	return palette{on: terminal && p.Getenv("NO_COLOR") == "" && p.Getenv("TERM") != "dumb"}
 }
 
-func (s style) paint(code, text string) string {
+func (s palette) paint(code, text string) string {
 	if !s.on || text == "" {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-func (s style) bold(text string) string   { return s.paint("1", text) }
-func (s style) dim(text string) string    { return s.paint("2", text) }
-func (s style) red(text string) string    { return s.paint("31", text) }
-func (s style) green(text string) string  { return s.paint("32", text) }
-func (s style) yellow(text string) string { return s.paint("33", text) }
+func (s palette) bold(text string) string   { return s.paint("1", text) }
+func (s palette) dim(text string) string    { return s.paint("2", text) }
+func (s palette) red(text string) string    { return s.paint("31", text) }
+func (s palette) green(text string) string  { return s.paint("32", text) }
+func (s palette) yellow(text string) string { return s.paint("33", text) }
 
 // outcome paints the words that matter.
-func (s style) outcome(word string) string {
+func (s palette) outcome(word string) string {
 	switch word {
 	case "confirmed", "complete", "published", "done", "quiet":
 		return s.green(word)

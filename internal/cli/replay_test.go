@@ -59,8 +59,9 @@ func TestInvariantI10ReplayGivesTheStoredState(t *testing.T) {
 			return e
 		},
 	} {
-		r, events := again(t, r), again(t, events)
-		if got := replayed(r, tamper(&r, events)); len(got.Differences) == 0 {
+		changed := again(t, r)
+		altered := tamper(&changed, again(t, events))
+		if got := replayed(changed, altered); len(got.Differences) == 0 {
 			t.Errorf("replay after changing %s finds no difference, want one", name)
 		}
 	}
@@ -68,7 +69,7 @@ func TestInvariantI10ReplayGivesTheStoredState(t *testing.T) {
 
 func TestGaugeBarAndWrapStayInTheirWidth(t *testing.T) {
 	t.Parallel()
-	plain := style{}
+	plain := palette{}
 	for _, e := range []float64{0, 1, 5, 20, 1e3, 1e4, 1e300} {
 		if got := gauge(e, 20, 1e4); len(got) != 22 || strings.Count(got, "|") != 1 {
 			t.Errorf("gauge(%g) is %q, want 20 cells in brackets with one mark", e, got)

@@ -27,14 +27,14 @@ keyring. With --dir the artifacts are not fetched: the content there is compared
 				if err != nil {
 					return err
 				}
-				defer os.RemoveAll(temporary) //nolint:errcheck // nothing secret is in it
+				defer os.RemoveAll(temporary)
 				keys = temporary
 			}
 			owner, err := p.publisher(keys)
 			if err != nil {
 				return err
 			}
-			if err := trustRoot(owner.Keyring, root); err != nil {
+			if err = trustRoot(owner.Keyring, root); err != nil {
 				return err
 			}
 			v, err := owner.Verify(ctx, args[0], args[1], dir)

@@ -239,7 +239,7 @@ func (p *program) frame(r api.Rollout, now time.Time) []string {
 	return lines
 }
 
-func alarmed(style style, n int64) string {
+func alarmed(style palette, n int64) string {
 	if n == 0 {
 		return "0"
 	}
@@ -266,7 +266,7 @@ func (p *program) ringLine(r api.Ring, name int) string {
 const barWidth = 20
 
 // bar draws a ring's places: confirmed, harmed, under way and free. Whatever is there is at least one cell wide.
-func bar(style style, r api.Ring, harmed int64) string {
+func bar(style palette, r api.Ring, harmed int64) string {
 	size := max(r.Size, r.Leased, 1)
 	left := int64(barWidth)
 	cells := func(n int64) int {
@@ -300,7 +300,7 @@ func gauge(e, amber, trip float64) string {
 func wrap(head, text string, width int) []string {
 	var lines []string
 	line, empty := head, true
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if !empty && runes(line)+1+runes(word) > width {
 			lines = append(lines, line)
 			line, empty = strings.Repeat(" ", runes(head)), true

@@ -32,34 +32,37 @@ func (in *Ingest) checkIn(w http.ResponseWriter, r *http.Request, id fleet.Endpo
 	if !ok {
 		return unknown(id)
 	}
-	reply := api.CheckInReply{Now: now.UTC(), Resync: !known.Synced, Directives: in.directives(known), Reported: known.Reported}
+	reply := api.CheckInReply{Now: now.Round(0), Resync: !known.Synced, Reported: known.Reported}
 	in.converse(r, id, body, now, &reply)
+	reply.Directives = in.directives(known) // last: what the host just reported may have been a trip
 	reply.PollMillis = in.poll(known, body).Milliseconds()
 	return answer(w, reply)
 }
 
 // converse stores reports and answers wishes. Its failures are not the check-in's: whatever is broken here, the host must still hear of
-// new directives, which may recall what it runs. Reports that are not acknowledged come again; so do wishes.
+// new directives, which may recall what it runs. Reports that are not acknowledged come again, and so do wishes. While it is not stored
+// what a host has to report, it gets no lease.
 func (in *Ingest) converse(r *http.Request, id fleet.EndpointID, body api.CheckIn, now time.Time, reply *api.CheckInReply) {
-	ack, err := in.report(r, id, body.Reports, now)
-	if err != nil {
-		in.logFailure(r, "reports could not be stored; they will come again", err)
+	ack, broken := in.report(r, id, body.Reports, now)
+	if broken != nil {
+		in.logFailure(r, "reports could not be stored; they will come again", broken)
 	}
 	reply.Ack = ack
 	for _, wish := range body.Wishes {
-		envelope, refusal, failed := json.RawMessage(nil), notNow, err // no lease before it is known what the host has to report
-		if failed == nil {
-			envelope, refusal, failed = in.Engine.Ask(r.Context(), id, wish)
+		refusal := notNow
+		if broken == nil {
+			envelope, why, err := in.Engine.Ask(r.Context(), id, wish)
+			if err == nil && why == "" {
+				reply.Leases = append(reply.Leases, envelope)
+				continue
+			}
+			if err == nil {
+				refusal = why
+			} else {
+				in.logFailure(r, "a wish could not be answered; it will come again", err)
+			}
 		}
-		switch {
-		case failed != nil:
-			in.logFailure(r, "a wish could not be answered; it will come again", failed)
-			reply.Refusals = append(reply.Refusals, api.Refusal{Component: wish.Component, Reason: notNow})
-		case refusal != "":
-			reply.Refusals = append(reply.Refusals, api.Refusal{Component: wish.Component, Reason: refusal})
-		default:
-			reply.Leases = append(reply.Leases, envelope)
-		}
+		reply.Refusals = append(reply.Refusals, api.Refusal{Component: wish.Component, Reason: refusal})
 	}
 }
 

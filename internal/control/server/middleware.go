@@ -48,7 +48,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 		header.Set("X-Request-Id", id)
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Cache-Control", "no-store")
-		defer func() {
+		defer func() { //nolint:contextcheck // it has the request
 			if p := recover(); p != nil {
 				s.panicked(seen, r, p)
 			}

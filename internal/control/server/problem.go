@@ -27,8 +27,7 @@ func internalError() error { return fault.New(fault.Internal, "internal error") 
 
 // statusOf maps an error to its HTTP status.
 func statusOf(err error) int {
-	var own *statusError
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*statusError](err); ok {
 		return own.status
 	}
 	switch fault.KindOf(err) {

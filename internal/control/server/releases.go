@@ -138,7 +138,7 @@ func (s *server) metadataFile(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(data)
+	_, _ = w.Write(data) //nolint:gosec // signed metadata, served as JSON that nobody sniffs
 	return nil
 }
 
@@ -152,7 +152,7 @@ func (s *server) getBlob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer blob.Close() //nolint:errcheck // it was only read
+	defer blob.Close()
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+string(digest)+`"`)
 	http.ServeContent(w, r, "", time.Time{}, blob)

@@ -19,7 +19,7 @@ import (
 )
 
 // problem reads an answer that must be a problem.
-func problem(t *testing.T, answer *http.Response, body string) api.Problem {
+func problem(t *testing.T, answer servertest.Answer, body string) api.Problem {
 	t.Helper()
 	var p api.Problem
 	if got := answer.Header.Get("Content-Type"); got != api.ProblemType {
@@ -228,15 +228,15 @@ func TestBlobsGoInAndOut(t *testing.T) {
 	if answer.StatusCode != http.StatusPartialContent || body != "content" {
 		t.Errorf("GET of a range: got %d %q, want 206 %q", answer.StatusCode, body, "content")
 	}
-	if answer, _ := w.Do("HEAD", path, ""); answer.StatusCode != http.StatusOK || answer.ContentLength != int64(len(content)) {
-		t.Errorf("HEAD: got %d with %d bytes, want 200 with %d", answer.StatusCode, answer.ContentLength, len(content))
+	if answer, _ := w.Do("HEAD", path, ""); answer.StatusCode != http.StatusOK || answer.Length != int64(len(content)) {
+		t.Errorf("HEAD: got %d with %d bytes, want 200 with %d", answer.StatusCode, answer.Length, len(content))
 	}
 }
 
 func TestUploadsSayHowLongTheyAre(t *testing.T) {
 	t.Parallel()
 	w := servertest.Open(t, nil)
-	request, err := http.NewRequestWithContext(t.Context(), "PUT", w.URL+"/api/v1/blobs/sha256:"+strings.Repeat("a", 64), &chunked{strings.NewReader("x")})
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, w.URL+"/api/v1/blobs/sha256:"+strings.Repeat("a", 64), &chunked{strings.NewReader("x")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,12 @@ type Error struct {
 // New makes an error of a kind. The message is lower case and says what was being done, to what, and why it failed.
 func New(kind Kind, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Kind: kind, Message: err.Error(), Err: errors.Unwrap(err)}
+	e := &Error{Kind: kind, Message: err.Error()}
+	switch err.(type) {
+	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
+		e.Err = err
+	}
+	return e
 }
 
 // Problems makes an Invalid error that lists every mistake found in subject, or nil if there is none.

@@ -87,15 +87,8 @@ func (h *host) blamed() bool {
 func (c crash) die(t *testing.T, h *host, rest []install.Event, fetched map[release.Digest]install.Fetched) {
 	at := h.at
 	if c.done && len(rest) > 0 {
-		switch rest[0].(type) {
-		case install.Swapped:
-			if h.state.Phase == install.Activating {
-				h.disk = h.state.Next.Slot
-			}
-		case install.Restored:
-			if h.state.Phase == install.Reverting {
-				h.disk = h.state.Good.Slot
-			}
+		if _, another := rest[0].(install.Restarted); !another { // that one brings its own disk
+			h.carryOut(rest[0])
 		}
 	}
 	ready := h.state.Phase == install.Ready

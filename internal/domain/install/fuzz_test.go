@@ -24,7 +24,7 @@ func FuzzStep(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233}, 40))
 	f.Add(bytes.Repeat([]byte{255, 6, 0, 9, 0}, 60))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		tape := data[:min(len(data), 4096)]
+		tape := data[:min(len(data), 1024)]
 		s := begin(func(n int) int {
 			if len(tape) == 0 {
 				return 0

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,27 +77,16 @@ type failer interface {
 	Fatalf(format string, args ...any)
 }
 
-// step applies an event. Swapped and Restored tell that the effect was carried out, so they change the disk.
+// step applies an event, and looks that the state it is applied to stays as it was.
 func (h *host) step(t failer, e install.Event) []install.Effect {
 	t.Helper()
-	switch e := e.(type) {
-	case install.Swapped:
-		if h.state.Phase == install.Activating {
-			h.disk = h.state.Next.Slot
-		}
-	case install.Restored:
-		if h.state.Phase == install.Reverting {
-			h.disk = h.state.Good.Slot
-		}
-	case install.Restarted:
-		h.disk = e.Current
-	}
-	h.events = append(h.events, e)
-	h.at = when(e)
-	before := encode(t, h.state)
+	h.carryOut(e)
+	h.events, h.at = append(h.events, e), when(e)
+	was := h.state
+	was.Refused, was.Recalled = slices.Clone(was.Refused), slices.Clone(was.Recalled)
 	next, effects := install.Step(h.state, e)
-	if after := encode(t, h.state); after != before {
-		t.Fatalf("Step changed the state that it was given, on %#v, from\n%s\nto\n%s", e, before, after)
+	if !reflect.DeepEqual(was, h.state) {
+		t.Fatalf("Step changed the state that it was given, on %#v, from\n%+v\nto\n%+v", e, was, h.state)
 	}
 	h.state = next
 	for _, effect := range effects {
@@ -104,6 +95,19 @@ func (h *host) step(t failer, e install.Event) []install.Effect {
 		}
 	}
 	return effects
+}
+
+// carryOut changes the disk as an event tells that it was changed: Swapped and Restored come when their effects were carried out.
+func (h *host) carryOut(e install.Event) {
+	if _, ok := e.(install.Swapped); ok && h.state.Phase == install.Activating {
+		h.disk = h.state.Next.Slot
+	}
+	if _, ok := e.(install.Restored); ok && h.state.Phase == install.Reverting {
+		h.disk = h.state.Good.Slot
+	}
+	if restarted, ok := e.(install.Restarted); ok {
+		h.disk = restarted.Current
+	}
 }
 
 // when tells the time of an event, which every event has.
@@ -230,14 +234,14 @@ func (h *host) lease(name, rollout string, valid time.Duration) install.Leased {
 
 // live installs a release with a soak of a minute.
 func (h *host) live(t *testing.T, name string) string {
-	for _, make := range []func() install.Event{
+	for _, event := range []func() install.Event{
 		func() install.Event { return install.Directed{At: h.now, Candidate: target(name)} },
 		func() install.Event { return h.fetched(name, name) },
 		func() install.Event { return h.lease(name, rolloutOf(name), 5*time.Minute) },
 		func() install.Event { return install.Swapped{At: h.now} },
 		func() install.Event { return install.Proved{At: h.now, Watch: 72 * time.Hour} },
 	} {
-		h.step(t, make())
+		h.step(t, event())
 		h.now = h.now.Add(15 * time.Second)
 	}
 	return h.describe()

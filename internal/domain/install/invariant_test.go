@@ -1,7 +1,6 @@
 package install_test
 
 import (
-	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -51,15 +50,14 @@ func swappedByLease(t *rapid.T, s *story, c chapter, swap install.Swap) {
 // knew tells whether what became current is the next release of an activation, a good one, or shown by the disk.
 func (s *story) knew(c chapter) bool {
 	now := c.after.Current
-	switch c.event.(type) {
-	case install.Swapped:
+	if _, ok := c.event.(install.Swapped); ok {
 		return now == c.before.Next && c.before.Phase == install.Activating
-	case install.Restored:
-		return now == c.before.Good
-	case install.Restarted:
-		return now.Slot == s.disk
 	}
-	return false
+	if _, ok := c.event.(install.Restored); ok {
+		return now == c.before.Good
+	}
+	_, ok := c.event.(install.Restarted)
+	return ok && now.Slot == s.disk
 }
 
 // I5: every activation can be undone without network. Wherever it stands, news of the host alone brings it back to the last-known-good
@@ -106,12 +104,7 @@ func (s *story) rescue(t *rapid.T) {
 	alone := host{state: s.state, now: s.now, disk: s.disk}
 	last, proving := alone.state.Good, alone.state.Next
 	local := func(e install.Event) {
-		switch e.(type) {
-		case install.Swapped:
-			alone.disk = alone.state.Next.Slot
-		case install.Restored:
-			alone.disk = alone.state.Good.Slot
-		}
+		alone.carryOut(e)
 		var effects []install.Effect
 		before := alone.state
 		alone.state, effects = install.Step(alone.state, e)
@@ -265,20 +258,4 @@ func (s *story) reported(t *rapid.T, c chapter, r install.Report) {
 		t.Fatalf("a report that says nothing: %+v", r)
 	}
 	delete(s.open, m)
-}
-
-// What must stay on disk is what runs, what may be gone back to and what comes next.
-func TestKeep(t *testing.T) {
-	t.Parallel()
-	explore(t, func(t *rapid.T, _ *story, c chapter) {
-		keep := c.after.Keep()
-		for _, i := range []install.Installed{c.after.Current, c.after.Good, c.after.Previous, c.after.Next} {
-			if i.Slot != "" && !slices.Contains(keep, i.Slot) {
-				t.Fatalf("%+v is not kept: %v", i, keep)
-			}
-		}
-		if slices.Contains(keep, "") || !slices.IsSorted(keep) || len(slices.Compact(slices.Clone(keep))) != len(keep) {
-			t.Fatalf("keeps %q, want names in order, each once", keep)
-		}
-	})
 }

@@ -82,7 +82,7 @@ type State struct {
 	Tries     int       `json:"tries,omitempty"`   // failed tries, or deaths while proving
 	Watched   time.Time `json:"watched,omitzero"`  // late harm of Current is looked for until then
 	Refused   []Refusal `json:"refused,omitempty"` // newest last, at most maxRefused
-	Harmed    bool      `json:"harmed,omitempty"`  // reverting because of harm, not because of a recall
+	Harmed    bool      `json:"harmed,omitempty"`  // going back because of harm, not of a recall
 
 	// Recalled has the digests of manifests and artifacts that must not run again. It never forgets: once it is full, newer recalls bind
 	// only while the directive at hand names them. So whoever steals the directive's key cannot flood older recalls away (I9).

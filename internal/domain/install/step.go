@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
 )
 
 // Step decides what an event means. Events that mean nothing in a state change nothing. The given state is not changed.
@@ -86,19 +88,28 @@ func (t *turn) directed(e Directed) {
 	t.Recalled = t.Recalled[:min(len(t.Recalled), maxRecalled)]
 }
 
+// recall adds what is recalled to what was. Appending copies: the given state is not changed.
 func (t *turn) recall(recalls []Recall) {
-	known := slices.Clip(t.Recalled) // appending copies: the given state is not changed
-	for _, r := range recalls {
-		if r.Manifest != "" && !slices.Contains(known, r.Manifest) {
-			known = append(known, r.Manifest)
-		}
-		for _, a := range r.Artifacts {
-			if a != "" && !slices.Contains(known, a) {
-				known = append(known, a)
-			}
+	if len(recalls) == 0 {
+		return
+	}
+	known := make(map[release.Digest]bool, len(t.Recalled))
+	for _, d := range t.Recalled {
+		known[d] = true
+	}
+	all := slices.Clip(t.Recalled)
+	add := func(d release.Digest) {
+		if d != "" && !known[d] {
+			known[d], all = true, append(all, d)
 		}
 	}
-	t.Recalled = known
+	for _, r := range recalls {
+		add(r.Manifest)
+		for _, a := range r.Artifacts {
+			add(a)
+		}
+	}
+	t.Recalled = all
 }
 
 // disown drops what was recalled from the way back, and tells whether the last-known-good release is another one now.

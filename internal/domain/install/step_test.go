@@ -130,8 +130,10 @@ func TestZeroStateIsIdle(t *testing.T) {
 func BenchmarkStep(b *testing.B) {
 	s := begin(func(int) int { return 0 })
 	for _, e := range []install.Event{
-		install.Directed{At: epoch, Candidate: target("v1")}, s.fetchedNow("v1"), s.leaseFor(manifest("v1"), "r1", time.Minute),
-		install.Swapped{At: epoch}, install.Proved{At: epoch, Watch: time.Hour},
+		install.Directed{At: epoch, Candidate: target("v1")},
+		s.fetchedNow("v1"), s.leaseFor(manifest("v1"), "r1", time.Minute),
+		install.Swapped{At: epoch},
+		install.Proved{At: epoch, Watch: time.Hour},
 	} {
 		s.step(b, e)
 	}

@@ -72,10 +72,10 @@ func (s *story) next(t failer) chapter {
 	} else {
 		c.event = s.anything()
 	}
-	switch e := c.event.(type) {
-	case install.Leased:
+	if e, ok := c.event.(install.Leased); ok {
 		s.granted[e.Lease.ID] = e.Lease
-	case install.Directed:
+	}
+	if e, ok := c.event.(install.Directed); ok {
 		for _, r := range e.Recalls {
 			for _, digest := range append(r.Artifacts, r.Manifest) {
 				s.recalled[digest] = digest != ""
@@ -242,11 +242,25 @@ func explore(t *testing.T, check func(t *rapid.T, s *story, c chapter)) {
 		for range 1 + s.pick(400) {
 			c := s.next(rt)
 			seen.note(c)
+			keeps(rt, c.after)
 			check(rt, s, c)
 		}
 	})
 	t.Logf("the stories: %+v", seen)
 	if slices.Min([]int{seen.activated, seen.confirmed, seen.harmed, seen.late, seen.recalled, seen.recovered, seen.resumed, seen.goodbyes, seen.moved}) == 0 {
 		t.Fatalf("the stories prove nothing: %+v", seen)
+	}
+}
+
+// keeps checks that what runs, what may be gone back to and what comes next stay on disk.
+func keeps(t *rapid.T, s install.State) {
+	keep := s.Keep()
+	for _, i := range []install.Installed{s.Current, s.Good, s.Previous, s.Next} {
+		if i.Slot != "" && !slices.Contains(keep, i.Slot) {
+			t.Fatalf("%+v is not kept: %v", i, keep)
+		}
+	}
+	if slices.Contains(keep, "") || !slices.IsSorted(keep) || len(slices.Compact(slices.Clone(keep))) != len(keep) {
+		t.Fatalf("keeps %q, want names in order, each once", keep)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 )
 
@@ -114,11 +115,30 @@ func Within(signed, wanted Plan) []fault.Problem {
 			"is %d, which may be wider than the signed plan's share of %g; write a share", r.Hosts, s.Share)
 		c.require(s.Share == 0 || r.Share == 0 || r.Share <= s.Share, path+".share", "is wider than the signed plan's %g", s.Share)
 		c.require(wanted.NotBefore(i) >= signed.NotBefore(i), path, "opens after %s, the signed plan after %s", wanted.NotBefore(i), signed.NotBefore(i))
+		c.asksAsMuch(path+".evidence", s.Evidence, r.Evidence)
 	}
+	c.caps(signed.Caps, wanted.Caps)
 	c.require(wanted.Window.Start <= signed.Window.Start, "window.start", "is %d, the signed plan has %d", wanted.Window.Start, signed.Window.Start)
 	c.require(wanted.Window.Growth <= signed.Window.Growth, "window.growth", "is %g, the signed plan has %g", wanted.Window.Growth, signed.Window.Growth)
 	c.require(wanted.Window.Max <= signed.Window.Max, "window.max", "is %d, the signed plan has %d", wanted.Window.Max, signed.Window.Max)
 	c.require(wanted.Breaker.Ceiling <= signed.Breaker.Ceiling, "breaker.ceiling", "is %g, the signed plan has %g", wanted.Breaker.Ceiling, signed.Breaker.Ceiling)
 	c.require(wanted.Breaker.Alpha >= signed.Breaker.Alpha, "breaker.alpha", "is %g, the signed plan has %g", wanted.Breaker.Alpha, signed.Breaker.Alpha)
 	return c.problems
+}
+
+// asksAsMuch lists what the signed plan wants to see in a ring and the wanted one does not.
+func (c *checker) asksAsMuch(path string, signed, wanted evidence.Requirement) {
+	c.require(wanted.Confirmed >= signed.Confirmed, path+".confirmed", "is %g, the signed plan has %g", wanted.Confirmed, signed.Confirmed)
+	c.require(wanted.Resolved >= signed.Resolved, path+".resolved", "is %g, the signed plan has %g", wanted.Resolved, signed.Resolved)
+	c.require(wanted.Boots >= signed.Boots, path+".boots", "is %d, the signed plan has %d", wanted.Boots, signed.Boots)
+	c.require(wanted.HostHours >= signed.HostHours, path+".host_hours", "is %g, the signed plan has %g", wanted.HostHours, signed.HostHours)
+	c.require(signed.ExcessBelow == 0 || wanted.ExcessBelow > 0 && wanted.ExcessBelow <= signed.ExcessBelow, path+".excess_below",
+		"is %g, the signed plan has %g", wanted.ExcessBelow, signed.ExcessBelow)
+}
+
+// caps lists caps of the signed plan that the wanted one lifts.
+func (c *checker) caps(signed, wanted Caps) {
+	lifts := func(s, w float64) bool { return s > 0 && (w == 0 || w > s) }
+	c.require(!lifts(signed.Tenant, wanted.Tenant), "caps.tenant", "is %g, the signed plan has %g", wanted.Tenant, signed.Tenant)
+	c.require(!lifts(signed.Site, wanted.Site), "caps.site", "is %g, the signed plan has %g", wanted.Site, signed.Site)
 }

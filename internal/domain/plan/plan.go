@@ -7,6 +7,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
@@ -73,11 +74,18 @@ const (
 	DefaultExpires     = Duration(time.Minute)
 	DefaultDeadline    = Duration(15 * time.Minute)
 	DefaultWatch       = Duration(72 * time.Hour)
+
+	smallRing          = 10   // hosts
+	largeRingConfirmed = 0.95 // share
 )
 
 // Defaulted fills in what the plan leaves out. The receiver is not changed.
 func (p Plan) Defaulted() Plan {
 	p.Breaker = p.Breaker.Defaulted()
+	p.Rings = slices.Clone(p.Rings)
+	for i, r := range p.Rings {
+		p.Rings[i].Evidence = r.defaultEvidence()
+	}
 	if p.Window.Start == 0 {
 		p.Window.Start = DefaultWindowStart
 	}
@@ -97,6 +105,21 @@ func (p Plan) Defaulted() Plan {
 		p.Watch = DefaultWatch
 	}
 	return p
+}
+
+// defaultEvidence asks every host of a small ring to confirm. In a larger one a few may be away; all must be resolved all the same.
+func (r Ring) defaultEvidence() evidence.Requirement {
+	e := r.Evidence
+	if e.Confirmed == 0 {
+		e.Confirmed = 1
+		if r.Share > 0 || r.Hosts > smallRing {
+			e.Confirmed = largeRingConfirmed
+		}
+	}
+	if e.Resolved == 0 {
+		e.Resolved = 1
+	}
+	return e
 }
 
 // Size tells how many hosts ring k holds in a fleet with that many eligible hosts, given how many earlier rings hold. A share ring that

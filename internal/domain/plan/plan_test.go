@@ -178,16 +178,21 @@ func TestWithin(t *testing.T) {
 		"narrower": {func(p *plan.Plan) {
 			p.Rings[0].Hosts, p.Rings[1].Hosts, p.Rings[2].Share, p.Window.Start = 5, 50, 0.2, 1
 		}, nil},
-		"a ring more":               {func(p *plan.Plan) { p.Rings = append(p.Rings[:1:1], sound().Rings...) }, nil},
-		"a ring less":               {func(p *plan.Plan) { p.Rings = append(p.Rings[:1:1], p.Rings[2:]...) }, []string{"rings", "rings[1].hosts", "rings[2].share"}},
-		"wider":                     {func(p *plan.Plan) { p.Rings[0].Hosts, p.Rings[2].Share = 11, 0.6 }, []string{"rings[0].hosts", "rings[2].share"}},
-		"a share for hosts":         {func(p *plan.Plan) { p.Rings[1] = plan.Ring{Name: "early", Share: 0.01, Evidence: p.Rings[1].Evidence} }, []string{"rings[1].hosts"}},
-		"hosts for a share":         {func(p *plan.Plan) { p.Rings[2] = plan.Ring{Name: "half", Hosts: 1e9, Evidence: p.Rings[2].Evidence} }, []string{"rings[2].hosts"}},
-		"few hosts for a share":     {func(p *plan.Plan) { p.Rings[2] = plan.Ring{Name: "half", Hosts: 101, Evidence: p.Rings[2].Evidence} }, nil},
-		"sooner":                    {func(p *plan.Plan) { p.Rings[1].Evidence.Bake = plan.Duration(time.Minute) }, []string{"rings[2]", "rings[3]"}},
-		"sooner, but later on":      {func(p *plan.Plan) { p.Rings[0].Evidence.Bake, p.Rings[1].Evidence.Bake = plan.Duration(time.Hour), 0 }, nil},
-		"a faster window":           {func(p *plan.Plan) { p.Window = plan.Window{Start: 3, Growth: 3, Max: math.MaxInt64} }, []string{"window.start", "window.growth", "window.max"}},
-		"a breaker that lets go":    {func(p *plan.Plan) { p.Breaker = breaker.Params{Ceiling: 0.1, Alpha: 1e-6} }, []string{"breaker.ceiling", "breaker.alpha"}},
+		"a ring more":            {func(p *plan.Plan) { p.Rings = append(p.Rings[:1:1], sound().Rings...) }, nil},
+		"a ring less":            {func(p *plan.Plan) { p.Rings = append(p.Rings[:1:1], p.Rings[2:]...) }, []string{"rings", "rings[1].hosts", "rings[2].share"}},
+		"wider":                  {func(p *plan.Plan) { p.Rings[0].Hosts, p.Rings[2].Share = 11, 0.6 }, []string{"rings[0].hosts", "rings[2].share"}},
+		"a share for hosts":      {func(p *plan.Plan) { p.Rings[1] = plan.Ring{Name: "early", Share: 0.01, Evidence: p.Rings[1].Evidence} }, []string{"rings[1].hosts"}},
+		"hosts for a share":      {func(p *plan.Plan) { p.Rings[2] = plan.Ring{Name: "half", Hosts: 1e9, Evidence: p.Rings[2].Evidence} }, []string{"rings[2].hosts"}},
+		"few hosts for a share":  {func(p *plan.Plan) { p.Rings[2] = plan.Ring{Name: "half", Hosts: 101, Evidence: p.Rings[2].Evidence} }, nil},
+		"sooner":                 {func(p *plan.Plan) { p.Rings[1].Evidence.Bake = plan.Duration(time.Minute) }, []string{"rings[2]", "rings[3]"}},
+		"sooner, but later on":   {func(p *plan.Plan) { p.Rings[0].Evidence.Bake, p.Rings[1].Evidence.Bake = plan.Duration(time.Hour), 0 }, nil},
+		"a faster window":        {func(p *plan.Plan) { p.Window = plan.Window{Start: 3, Growth: 3, Max: math.MaxInt64} }, []string{"window.start", "window.growth", "window.max"}},
+		"a breaker that lets go": {func(p *plan.Plan) { p.Breaker = breaker.Params{Ceiling: 0.1, Alpha: 1e-6} }, []string{"breaker.ceiling", "breaker.alpha"}},
+		"asks less": {func(p *plan.Plan) {
+			p.Rings[0].Evidence.Confirmed, p.Rings[0].Evidence.Resolved = 0.5, 0.5
+			p.Rings[0].Evidence.Boots, p.Rings[0].Evidence.HostHours, p.Rings[0].Evidence.ExcessBelow = -1, -1, 0
+		}, []string{"rings[0].evidence.confirmed", "rings[0].evidence.resolved", "rings[0].evidence.boots", "rings[0].evidence.host_hours"}},
+		"lifts a cap":               {func(p *plan.Plan) { p.Caps = plan.Caps{Tenant: 1, Site: 0} }, nil},
 		"a breaker that holds more": {func(p *plan.Plan) { p.Breaker = breaker.Params{Ceiling: 1e-4, Alpha: 1e-3} }, nil},
 	} {
 		wanted := sound()
@@ -195,6 +200,38 @@ func TestWithin(t *testing.T) {
 		got := paths(plan.Within(sound(), wanted))
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: problems differ (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestWithinHoldsCaps(t *testing.T) {
+	t.Parallel()
+	signed := sound()
+	signed.Caps = plan.Caps{Tenant: 0.02, Site: 0.1}
+	for name, test := range map[string]struct {
+		caps plan.Caps
+		want []string
+	}{
+		"the same": {plan.Caps{Tenant: 0.02, Site: 0.1}, nil},
+		"less":     {plan.Caps{Tenant: 0.01, Site: 0.1}, nil},
+		"more":     {plan.Caps{Tenant: 0.03, Site: 0.1}, []string{"caps.tenant"}},
+		"none":     {plan.Caps{}, []string{"caps.tenant", "caps.site"}},
+	} {
+		wanted := signed
+		wanted.Caps = test.caps
+		if diff := cmp.Diff(test.want, paths(plan.Within(signed, wanted))); diff != "" {
+			t.Errorf("%s: problems differ (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// A small ring must confirm to the last host; in a larger one a few may be away.
+func TestDefaultEvidence(t *testing.T) {
+	t.Parallel()
+	p := plan.Plan{Rings: []plan.Ring{{Hosts: 10}, {Hosts: 11}, {Share: 1}}}.Defaulted()
+	for i, want := range []float64{1, 0.95, 0.95} {
+		if got := p.Rings[i].Evidence; got.Confirmed != want || got.Resolved != 1 {
+			t.Errorf("ring %d: got confirmed %g and resolved %g, want %g and 1", i, got.Confirmed, got.Resolved, want)
 		}
 	}
 }

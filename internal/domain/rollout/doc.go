@@ -13,11 +13,12 @@
 //	(zero) ────────► running ───────────────────────────────────────► complete
 //	                 │  ▲  │                                             │
 //	          paused ◄──┘  ├── breaker trips ──► tripped ◄───────────────┘ (late harm)
-//	                       ├── operator ───────► halted
+//	                       ├── operator ───────► halted ── breaker trips ──► tripped
 //	                       └── operator ───────► rolled_back
 //
 // Tripped, halted and rolled_back are final: no lease is granted in them (I3) and no event leads out of them, but that a halted or
-// paused rollout can still be rolled back and that a complete one can be halted or rolled back.
+// paused rollout can still be rolled back, that a complete one can be halted or rolled back, and that the breaker watches on over the
+// hosts that a halt left with the release.
 //
 // Step is total: an event that means nothing in a state changes nothing, and says nothing. An outcome names what was known of the host
 // before; told again with what is known now, it changes nothing (I8).

@@ -111,14 +111,14 @@ func (s State) Harmed() int64 { return s.sum(RingState.Harmed) }
 func (s State) Evidence() float64 { return s.Breaker.Evidence(s.Plan.Breaker) }
 
 // Armed tells whether outcomes can still trip the breaker at time t: while hosts are being exposed, and for the plan's watch after.
-// Latecomers to a complete rollout are exposed too.
+// Latecomers to a complete rollout are exposed too, and hosts that an operator's halt left with the release still run it.
 func (s State) Armed(t time.Time) bool {
 	switch s.Phase {
 	case Running, Paused:
 		return true
-	case Complete:
+	case Complete, Halted:
 		return t.Before(s.Watched) || s.Unconfirmed > 0
-	case None, Halted, Tripped, RolledBack:
+	case None, Tripped, RolledBack:
 	}
 	return false
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -170,22 +171,49 @@ func (s stuck) Sleep(ctx context.Context, _ time.Duration) error {
 	return ctx.Err()
 }
 
-// TestSupervisorEndsWhatAKilledAgentLeftBehind: the process of a supervisor that never stopped it is ended by the next one.
+// TestSupervisorEndsWhatAKilledAgentLeftBehind: a process that an earlier supervisor noted and never ended is ended by the next one;
+// another process that has its number by now is not.
 func TestSupervisorEndsWhatAKilledAgentLeftBehind(t *testing.T) {
 	t.Parallel()
 	if process.Identity(os.Getpid()) == "" {
 		t.Skip("processes have no identity on this system")
 	}
-	pidFile := filepath.Join(t.TempDir(), "consumer.pid")
-	noted := func(o *consumer.Options) { o.PIDFile = pidFile }
-	first, _ := supervise(t, "exec sleep 1000", noted)
-	eventually(t, "a start", first.Running)
-	old := first.Stats().PID
-	second, _ := supervise(t, "exec sleep 1000", noted)
-	eventually(t, "the second start", second.Running)
-	if !gone(old) {
-		t.Errorf("process %d lives on beside its successor", old)
+	for name, ours := range map[string]bool{"the same process": true, "another process": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			old, pidFile := orphan(t), filepath.Join(t.TempDir(), "consumer.pid")
+			identity := process.Identity(old)
+			if !ours {
+				identity += "0"
+			}
+			note := fmt.Sprintf(`{"pid": %d, "identity": %q}`, old, identity)
+			if err := os.WriteFile(pidFile, []byte(note), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, _ := supervise(t, "exec sleep 1000", func(o *consumer.Options) { o.PIDFile = pidFile })
+			eventually(t, "its own process to be noted", func() bool {
+				return s.Running() && strings.Contains(content(pidFile), fmt.Sprintf(`"pid":%d`, s.Stats().PID))
+			})
+			if gone(old) != ours {
+				t.Errorf("the process is gone: %v, want %v", gone(old), ours)
+			}
+		})
 	}
+}
+
+// orphan starts a process in a group of its own, as a supervisor does.
+func orphan(t *testing.T) int {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sleep", "1000")
+	process.Group(cmd)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd.Process.Pid
 }
 
 func TestSignalReachesTheProcess(t *testing.T) {

@@ -7,8 +7,15 @@ import (
 	"testing"
 )
 
+// Answer is what came back.
+type Answer struct {
+	StatusCode int
+	Header     http.Header
+	Length     int64 // Content-Length; -1 if it was not said
+}
+
 // Send sends a request and reads the whole answer.
-func Send(t testing.TB, method, url, body string, header map[string]string) (*http.Response, string) {
+func Send(t testing.TB, method, url, body string, header map[string]string) (Answer, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -21,10 +28,10 @@ func Send(t testing.TB, method, url, body string, header map[string]string) (*ht
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // it was only read
+	defer answer.Body.Close()
 	data, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, string(data)
+	return Answer{answer.StatusCode, answer.Header, answer.ContentLength}, string(data)
 }

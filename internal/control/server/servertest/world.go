@@ -95,8 +95,8 @@ func (w *World) repository(keys string, log *slog.Logger) *repository.Repository
 	online, err := repository.OpenKeys(keys, rand.Reader)
 	w.must(err)
 	policy := func(ctx context.Context, name string) (repository.ComponentPolicy, error) {
-		c, err := w.Store.Component(ctx, name)
-		return repository.ComponentPolicy{Kind: c.Kind, ValidationRequired: c.Validation != "none"}, err
+		c, unknown := w.Store.Component(ctx, name)
+		return repository.ComponentPolicy{Kind: c.Kind, ValidationRequired: c.Validation != "none"}, unknown
 	}
 	repo, err := repository.New(repository.Options{Store: w.Store, Blobs: w.Blobs, Keys: online, Policy: policy, Clock: w.clock, Log: log})
 	w.must(err)
@@ -288,7 +288,7 @@ func (w *World) must(err error) {
 }
 
 // Do sends a request with the world's token; body may be empty. It returns the answer with its body read.
-func (w *World) Do(method, path, body string) (*http.Response, string) {
+func (w *World) Do(method, path, body string) (Answer, string) {
 	w.t.Helper()
 	return Send(w.t, method, w.URL+path, body, map[string]string{"Authorization": "Bearer " + w.Token})
 }
@@ -306,7 +306,7 @@ func (s *stepping) allow(n int) {
 	s.left = n
 }
 
-var errStill = errors.New("the clock stands still") //nolint:gochecknoglobals // a sentinel
+var errStill = errors.New("the clock stands still")
 
 // Sleep implements clock.Clock.
 func (s *stepping) Sleep(ctx context.Context, d time.Duration) error {

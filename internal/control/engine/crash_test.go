@@ -1,0 +1,218 @@
+package engine_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+// A bad rollout ends in the same way whatever write fails, before or after it took effect, and whether the engine lives on or a new one
+// takes over: tripped, recalled, one incident, every acknowledged report counted once, no lease after the trip.
+func TestBadRolloutSurvivesEveryFailedWrite(t *testing.T) {
+	t.Parallel()
+	writes := badRollout(t, 0, false, false)
+	if writes < 12 {
+		t.Fatalf("the scenario makes %d writes, which proves little", writes)
+	}
+	for n := int64(1); n <= writes; n++ {
+		for _, late := range []bool{false, true} {
+			for _, dies := range []bool{false, true} {
+				t.Run(fmt.Sprintf("write=%d/late=%v/dies=%v", n, late, dies), func(t *testing.T) {
+					t.Parallel()
+					badRollout(t, n, late, dies)
+				})
+			}
+		}
+	}
+}
+
+// badRollout plays the scenario with write number broken failing, and all after it if the engine dies of it. It returns the number of
+// writes.
+func badRollout(t *testing.T, broken int64, late, dies bool) int64 {
+	w := open(t, 6)
+	w.publish("v1", func(m *release.Manifest) { m.Plan.Window.Start, m.Plan.Rings[0].Hosts = 3, 3 })
+	w.store.writes.Store(0)
+	w.store.fail = func(n int64) (bool, bool) {
+		return n == broken || dies && broken > 0 && n > broken, late && n == broken
+	}
+	s := &sufferers{world: w, leased: map[int]bool{}, told: map[int]int{}}
+	for range 40 {
+		s.round()
+		if dies && broken > 0 && w.store.writes.Load() >= broken {
+			w.store.fail, dies = nil, false
+			w.restart()
+		}
+	}
+	w.store.fail = nil
+	s.check()
+	return w.store.writes.Load()
+}
+
+// sufferers are hosts that ask, activate and tell: hosts 1 and 2 crash and recover, all others are still proving when they hear of the
+// recall, and go back. They remember what they told, as an agent does in its journal.
+type sufferers struct {
+	*world
+	id     string
+	leased map[int]bool
+	told   map[int]int // reports made
+	late   int         // leases given out after the trip
+}
+
+// round is one poll of everybody, with every error taken as an agent or an operator would: by trying again.
+func (s *sufferers) round() {
+	s.t.Helper()
+	if s.id == "" && !s.begin() {
+		return
+	}
+	row := s.row(s.id)
+	for n := 1; n <= 6; n++ {
+		if !s.leased[n] {
+			envelope, _, err := s.tryAsk(s.id, n)
+			s.leased[n] = err == nil && envelope != nil
+			if s.leased[n] && row.State.Phase == rollout.Tripped {
+				s.late++
+			}
+		}
+		s.tell(n, row.State.Phase)
+	}
+	_ = s.engine.Drain(s.t.Context())
+	s.clock.left = 1
+	_ = s.engine.Run(s.t.Context())
+}
+
+// begin starts the rollout; when that failed it looks whether it did.
+func (s *sufferers) begin() bool {
+	_, err := s.engine.Start(s.t.Context(), api.StartRollout{Component: component, Version: "v1"}, "alice")
+	known, _ := s.engine.Rollouts(s.t.Context(), component)
+	if err == nil && len(known) != 1 {
+		s.t.Fatalf("got %d rollouts after one start", len(known))
+	}
+	if len(known) == 1 {
+		s.id = known[0].ID
+	}
+	return s.id != ""
+}
+
+func (s *sufferers) tell(n int, phase rollout.Phase) {
+	var life []string
+	switch {
+	case n <= 2:
+		life = []string{"crashed", api.OutcomeRecovered}
+	case phase == rollout.Tripped:
+		life = []string{api.OutcomeRecovered}
+	}
+	if s.leased[n] && s.told[n] < len(life) {
+		s.acknowledge(s.id, n, life[s.told[n]], "")
+		s.told[n]++
+		if n == 1 && s.told[n] == 1 {
+			s.acknowledge("ro-forgotten", n, "crashed", "") // of no rollout: it is only marked
+		}
+	}
+}
+
+func (s *sufferers) manifest(string) string { return s.world.manifest(s.id) }
+
+func (s *sufferers) acknowledge(id string, n int, outcome, detail string) {
+	s.seq[host(n)]++
+	data := fmt.Sprintf(`{"rollout": %q, "manifest": %q, "outcome": %q}`, id, s.manifest(id), outcome)
+	_, err := s.db.AddReports(s.t.Context(), host(n), s.clock.Now(), []store.Report{{Seq: s.seq[host(n)], Data: []byte(data)}})
+	s.ok(err)
+}
+
+func (s *sufferers) check() {
+	s.t.Helper()
+	ctx := s.t.Context()
+	state := s.row(s.id).State
+	if state.Phase != rollout.Tripped || state.Harmed() != 2 || state.Exposed() != 3 || state.Unconfirmed != 0 || state.Recovered != 2 || state.Returned != 1 {
+		s.t.Errorf("got %s: %d harmed of %d, %d unconfirmed, %d recovered, %d returned, want tripped: 2 of 3, 0, 2, 1", state.Phase,
+			state.Harmed(), state.Exposed(), state.Unconfirmed, state.Recovered, state.Returned)
+	}
+	recalls, err := s.db.Recalls(ctx, component)
+	s.ok(err)
+	incidents, err := s.db.Incidents(ctx)
+	s.ok(err)
+	rollouts, err := s.db.Rollouts(ctx, component, 0)
+	s.ok(err)
+	if len(recalls) != 1 || len(incidents) != 1 || len(rollouts) != 1 {
+		s.t.Errorf("got %d recalls, %d incidents, %d rollouts, want one of each", len(recalls), len(incidents), len(rollouts))
+	}
+	if left, err := s.db.UntakenReports(ctx, 0, 0); err != nil || len(left) != 0 {
+		s.t.Errorf("got reports %v not taken in, %v, want none", left, err)
+	}
+	if d := s.directive(); len(d.Recalls) != 1 || d.Candidate != nil {
+		s.t.Errorf("got directive %+v, want the recall and no candidate", d)
+	}
+	if !slices.IsSorted(s.pen.sequences) {
+		s.t.Errorf("got directives numbered %v, want them growing", s.pen.sequences)
+	}
+	for n := 1; n <= 6; n++ {
+		if s.ask(s.id, n) == "" {
+			s.late++
+		}
+	}
+	if s.late > 0 {
+		s.t.Errorf("got %d leases after the trip, want none", s.late)
+	}
+	s.replays(s.id)
+	s.restart()
+	s.pass(time.Minute)
+	if got := s.row(s.id).State; got.Harmed() != state.Harmed() || got.Exposed() != state.Exposed() {
+		s.t.Errorf("after another restart: got %d harmed of %d, want it unchanged", got.Harmed(), got.Exposed())
+	}
+}
+
+// A good rollout, too, ends well when every seventh write fails, on either side of taking effect.
+func TestGoodRolloutSurvivesFailures(t *testing.T) {
+	t.Parallel()
+	for _, late := range []bool{false, true} {
+		w := open(t, 10)
+		id := w.start("v1", nil)
+		w.store.fail = func(n int64) (bool, bool) { return n%7 == 0, late }
+		for range 60 {
+			for n := 1; n <= 10; n++ {
+				lease, err := w.db.Lease(t.Context(), rollout.ID(id), host(n))
+				if err == nil && lease.Outcome != rollout.Pending {
+					continue
+				}
+				if envelope, _, err := w.tryAsk(id, n); err == nil && envelope != nil {
+					w.acknowledge(id, n, "confirmed", "")
+				}
+				_ = w.engine.Drain(t.Context())
+			}
+			w.pass(5 * time.Second)
+		}
+		w.store.fail = nil
+		w.pass(5 * time.Second)
+		if v := w.view(id); v.Phase != "complete" || v.Confirmed != 10 || v.Exposed != 10 || v.Harmed != 0 {
+			t.Errorf("late=%v: got %s with %d of %d confirmed, want complete with 10 of 10", late, v.Phase, v.Confirmed, v.Exposed)
+		}
+		if d := w.directive(); d.Stable == nil || d.Stable.Rollout != id {
+			t.Errorf("late=%v: got directive %+v, want it stable", late, d)
+		}
+		w.replays(id)
+	}
+}
+
+// What an operator was told had failed, and was done, is not told so if it can be found out; a rollout that was started unseen is found
+// by the next start.
+func TestUncertainStart(t *testing.T) {
+	t.Parallel()
+	w := open(t, 3)
+	w.publish("v1", nil)
+	w.store.fail = func(int64) (bool, bool) { return true, true }
+	r, err := w.engine.Start(t.Context(), api.StartRollout{Component: component, Version: "v1"}, "alice")
+	w.ok(err)
+	w.store.fail = nil
+	w.lease(r.ID, 1)
+	w.pass(time.Second)
+	if d := w.directive(); d.Candidate == nil || d.Candidate.Rollout != r.ID {
+		t.Errorf("got directive %+v, want the rollout in it", d)
+	}
+	w.replays(r.ID)
+}
