@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			w := servertest.Open(t, nil)
 			env.Values[worldKey{}] = w
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // or every command waits a second before it ends
 			env.Setenv("FIREBREAK_SERVER", w.URL)
 			env.Setenv("FIREBREAK_TOKEN", w.Token)
 			env.Setenv("FIREBREAK_KEYS", filepath.Join(env.WorkDir, "keys"))

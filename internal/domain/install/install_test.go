@@ -229,7 +229,8 @@ func (h *host) fetched(name, bytes string) install.Fetched {
 }
 
 func (h *host) lease(name, rollout string, valid time.Duration) install.Leased {
-	return install.Leased{At: h.now, Lease: install.Lease{ID: "l" + name, Rollout: rollout, Manifest: manifest(name), Expires: h.now.Add(valid)}}
+	lease := install.Lease{ID: "l" + name, Rollout: rollout, Manifest: manifest(name), Expires: h.now.Add(valid)}
+	return install.Leased{At: h.now, Lease: lease}
 }
 
 // live installs a release with a soak of a minute.
