@@ -58,7 +58,7 @@ func (e *Engine) view(r *entry) api.Rollout {
 	v := api.Rollout{
 		ID: string(s.ID), Component: s.Release.Component, Version: s.Release.Version, Plan: s.Plan.Name, Phase: string(s.Phase),
 		Reason: s.Reason, Revision: r.revision, Started: s.Started, Ended: optional(s.Ended), FirstHarm: optional(s.FirstHarm),
-		Ring: s.Ring, Window: s.Allowed(), Unconfirmed: s.Unconfirmed, Eligible: s.Eligible, Exposed: s.Exposed(), Confirmed: s.Confirmed(),
+		Ring: s.Ring, Window: s.Allowed(), Unconfirmed: s.Unconfirmed, Eligible: max(s.Eligible, s.Exposed()), Exposed: s.Exposed(), Confirmed: s.Confirmed(),
 		Harmed: s.Harmed(), Recovered: s.Recovered, Returned: s.Returned,
 		Evidence: s.Evidence(), Amber: s.Plan.Breaker.Amber, Trip: s.Plan.Breaker.Trip(), Alarm: string(s.Alarm),
 	}

@@ -102,7 +102,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // resume tells each machine that the agent started, and what the disk shows.
 func (a *Agent) resume(ctx context.Context) error {
-	now := a.now()
+	now := a.bound() // a clock that jumped back revives no lease
 	for name, u := range a.units {
 		inspection, err := u.installer.Inspect(ctx)
 		if err != nil {

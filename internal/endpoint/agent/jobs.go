@@ -153,6 +153,7 @@ func (a *Agent) restore(ctx context.Context, u *unit, slot install.Slot) {
 		u.switched = a.now()
 		err := u.installer.Revert(ctx, installer.Slot(slot))
 		if err == nil {
+			a.taken(ctx, u, slot)
 			a.event(ctx, u, install.Restored{At: a.now()})
 			return
 		}
@@ -162,6 +163,17 @@ func (a *Agent) restore(ctx context.Context, u *unit, slot install.Slot) {
 		}
 		pause = min(2*pause, 10*time.Second)
 	}
+}
+
+// taken tells the consumer when its content is gone: nothing will be proved then, so nobody else does.
+func (a *Agent) taken(ctx context.Context, u *unit, slot install.Slot) {
+	if slot != "" {
+		return
+	}
+	if err := u.tell(ctx); err != nil && ctx.Err() == nil {
+		a.Log.WarnContext(ctx, "tell the consumer that its content is gone", slog.String("component", u.file.Component), slog.Any("error", err))
+	}
+	a.collect(ctx, u)
 }
 
 // prove tells the consumer of what is current and probes it until the soak is over. A probe that cannot judge proves nothing and harms

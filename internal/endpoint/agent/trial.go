@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/consumer"
@@ -74,13 +73,12 @@ func (t trial) round(ctx context.Context) finding {
 	return found
 }
 
-// lastExit tells how the consumer died: the message, the first of its last words that say why, and the signature that equal crashes
-// share on all hosts.
+// lastExit tells how the consumer died: how it ended, its last words that say most, and the signature that equal crashes share on all
+// hosts.
 func lastExit(s *consumer.Supervisor) string {
 	exit := s.Stats().Last
 	if exit == nil {
 		return ""
 	}
-	words, _, _ := strings.Cut(strings.TrimSpace(exit.Tail), "\n")
-	return fmt.Sprintf("; it %s: %s (signature %s)", exit.Message, words, exit.Signature)
+	return fmt.Sprintf("; it ended with %s: %s (signature %s)", exit.Message, exit.Headline, exit.Signature)
 }

@@ -15,7 +15,7 @@ import (
 func exitOf(state *os.ProcessState, tail string) Exit {
 	return Exit{
 		Status: state.ExitCode(), Signal: process.SignalOf(state), Message: state.String(),
-		Signature: signature(state.String(), tail), Tail: tail,
+		Signature: signature(state.String(), tail), Headline: headline(tail), Tail: tail,
 	}
 }
 
@@ -39,17 +39,31 @@ func signature(how, tail string) string {
 	return hex.EncodeToString(sum[:])[:12]
 }
 
+// headline is the one line of a crash report that says most.
+func headline(tail string) string {
+	lines := telling(tail)
+	if len(lines) == 0 {
+		return "it said nothing"
+	}
+	if !begins(lines[0]) {
+		return strings.TrimSpace(lines[len(lines)-1])
+	}
+	return strings.TrimSpace(lines[0])
+}
+
+// begins tells whether a runtime's crash report begins with the line.
+func begins(line string) bool {
+	for _, mark := range []string{"panic:", "fatal error:", "Traceback (most recent call last)", "thread '", "terminate called", "Assertion "} {
+		if strings.HasPrefix(line, mark) {
+			return true
+		}
+	}
+	return false
+}
+
 // telling picks the lines that tell crashes apart: those from where a runtime begins its report, or else the last ones.
 func telling(tail string) []string {
 	lines := slices.DeleteFunc(strings.Split(tail, "\n"), func(l string) bool { return strings.TrimSpace(l) == "" })
-	begins := func(l string) bool {
-		for _, mark := range []string{"panic:", "fatal error:", "Traceback (most recent call last)", "thread '", "terminate called", "Assertion "} {
-			if strings.HasPrefix(l, mark) {
-				return true
-			}
-		}
-		return false
-	}
 	if i := slices.IndexFunc(lines, begins); i >= 0 {
 		return lines[i:min(len(lines), i+signatureLines)]
 	}

@@ -76,6 +76,7 @@ type Exit struct {
 	Status    int    // exit status, -1 if a signal ended it or it never started
 	Signal    string // as in SEGV, or ""
 	Message   string // for people
+	Headline  string // the line of its last words that says most
 	Signature string // equal crashes have equal signatures, on whichever host
 	Tail      string // the last it wrote to standard error
 }
