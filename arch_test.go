@@ -217,6 +217,58 @@ func pathsIn(text string) []string {
 	return paths
 }
 
+// The walks lead from name to name: each name in them must be declared somewhere.
+func TestTheWalksCanBeFollowed(t *testing.T) {
+	t.Parallel()
+	_, walks, found := strings.Cut(slurp(t, "ARCHITECTURE.md"), "## Three walks")
+	if !found {
+		t.Fatal("ARCHITECTURE.md has no walks")
+	}
+	declared := declarations(t)
+	names := regexp.MustCompile("`([A-Za-z][\\w.]*)`").FindAllStringSubmatch(walks, -1)
+	if len(names) < 20 {
+		t.Errorf("got %d names in the walks, want at least 20 to follow", len(names))
+	}
+	for _, name := range names {
+		last := name[1][strings.LastIndex(name[1], ".")+1:]
+		if !declared[last] {
+			t.Errorf("ARCHITECTURE.md's walks name %s, which is declared nowhere", name[1])
+		}
+	}
+}
+
+// declarations are the names of all functions, methods, types, fields and constants of the house.
+func declarations(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	for dir, p := range read(t) {
+		for _, file := range p.files {
+			parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(filepath.FromSlash(dir), file), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(parsed, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.FuncDecl:
+					names[n.Name.Name] = true
+				case *ast.TypeSpec:
+					names[n.Name.Name] = true
+				case *ast.ValueSpec:
+					for _, name := range n.Names {
+						names[name.Name] = true
+					}
+				case *ast.Field:
+					for _, name := range n.Names {
+						names[name.Name] = true
+					}
+				}
+				return true
+			})
+		}
+	}
+	return names
+}
+
 func TestMakefileIsShortAndExplained(t *testing.T) {
 	t.Parallel()
 	const maxLines = 60

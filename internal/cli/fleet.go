@@ -86,7 +86,7 @@ func runs(components map[string]api.Component) string {
 	for _, name := range slices.Sorted(maps.Keys(components)) {
 		c := components[name]
 		part := name + " " + orDash(c.Version)
-		if c.Phase != "" && c.Phase != "idle" && c.Phase != "steady" {
+		if c.Phase != "" && c.Phase != "idle" {
 			part += " (" + c.Phase + ")"
 		}
 		parts = append(parts, part)

@@ -201,10 +201,10 @@ func TestRestartGivesGrace(t *testing.T) {
 	w := open(t, 10)
 	id := w.start("v1", nil)
 	w.lease(id, 1, 2)
-	w.pass(2 * time.Minute) // the last decision that is stored is half a minute old at most
+	w.pass(time.Minute) // the last decision that is stored is half a minute old at most
 	w.clock.Move(48 * time.Hour)
 	w.restart()
-	w.pass(deadline - 2*time.Minute + grace - time.Second)
+	w.pass(deadline - time.Minute + grace - time.Second)
 	if v := w.view(id); v.Harmed != 0 || v.Unconfirmed != 2 {
 		t.Errorf("after two days down: got %d harmed, want 0 before deadline and grace", v.Harmed)
 	}
@@ -514,7 +514,8 @@ func TestDirectiveIsRenewed(t *testing.T) {
 	if d := w.directive(); d.Sequence != 1 || d.Expires.Sub(d.Issued) != freshness {
 		t.Errorf("after a minute: got number %d, life %s, want 1 and %s", d.Sequence, d.Expires.Sub(d.Issued), freshness)
 	}
-	w.pass(freshness/2 + time.Second)
+	w.clock.Move(freshness / 2)
+	w.pass(time.Second)
 	if d := w.directive(); d.Sequence != 2 || w.clock.Now().Sub(d.Issued) > freshness/2 {
 		t.Errorf("after half its life: got number %d of %s, want 2", d.Sequence, d.Issued)
 	}

@@ -33,7 +33,7 @@ const (
 	component = "sensor-content"
 	grace     = 30 * time.Second
 	freshness = time.Hour
-	deadline  = 5 * time.Minute
+	deadline  = 90 * time.Second
 )
 
 func start() time.Time { return time.Date(2024, time.July, 19, 4, 9, 0, 0, time.UTC) }

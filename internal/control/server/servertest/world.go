@@ -182,7 +182,7 @@ func (w *World) Join(n int, component string) {
 	w.t.Helper()
 	for range n {
 		w.hosts++
-		components := map[string]api.Component{component: {Kind: "content", Version: "0", Phase: "steady"}}
+		components := map[string]api.Component{component: {Kind: "content", Version: "0", Phase: "idle"}}
 		data, err := json.Marshal(components)
 		w.must(err)
 		row := store.Endpoint{
