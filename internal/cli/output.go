@@ -150,6 +150,8 @@ func (p *program) ago(t time.Time) string {
 // span writes a duration with one or two units.
 func span(d time.Duration) string {
 	switch {
+	case d > 0 && d < time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < time.Hour:

@@ -210,13 +210,13 @@ func (s *liveScreen) draw(r api.Rollout, fresh []api.Decision) {
 // frame is the picture of a rollout, line by line; none is wider than the terminal.
 func (p *program) frame(r api.Rollout, now time.Time) []string {
 	style, width := p.styleOf(p.Out), p.width()-1
-	end := now
+	end, lived := now, "for"
 	if r.Ended != nil {
-		end = *r.Ended
+		end, lived = *r.Ended, "after"
 	}
 	lines := []string{
 		style.bold(cut(fmt.Sprintf("%s %s on plan %s", r.Component, r.Version, r.Plan), width)),
-		fmt.Sprintf("%s  %s for %s", r.ID, style.outcome(words(r.Phase)), span(end.Sub(r.Started))),
+		fmt.Sprintf("%s  %s %s %s", r.ID, style.outcome(words(r.Phase)), lived, span(end.Sub(r.Started))),
 		"",
 	}
 	name := 4

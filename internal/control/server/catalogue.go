@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/problem"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
@@ -165,7 +166,7 @@ func (s *server) checkPlan(w http.ResponseWriter, r *http.Request) error {
 func boundOf(data []byte) (api.PlanCheck, error) {
 	var p plan.Plan
 	if err := resource.Decode(data, &p); err != nil {
-		return api.PlanCheck{Problems: fieldProblems(fault.ProblemsOf(err))}, nil
+		return api.PlanCheck{Problems: problem.Fields(fault.ProblemsOf(err))}, nil
 	}
 	return PlanBound(p)
 }

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/firebreak-dev/firebreak/internal/control/problem"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/control/token"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
@@ -68,7 +69,7 @@ func (s *server) panicked(w *watched, r *http.Request, p any) {
 	if w.status != 0 {
 		panic(http.ErrAbortHandler) // the answer has begun: cutting it off is the only way to say that it is wrong
 	}
-	s.writeProblem(w, r, http.StatusInternalServerError, internalError())
+	problem.WriteStatus(w, http.StatusInternalServerError, fault.New(fault.Internal, "panic"), requestID(r.Context()))
 }
 
 // watched remembers the status that was sent.

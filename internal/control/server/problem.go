@@ -2,13 +2,11 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 
-	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/problem"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 )
 
@@ -23,27 +21,12 @@ func (e *statusError) Unwrap() error { return e.err }
 
 func withStatus(status int, err error) error { return &statusError{status, err} }
 
-func internalError() error { return fault.New(fault.Internal, "internal error") }
-
 // statusOf maps an error to its HTTP status.
 func statusOf(err error) int {
 	if own, ok := errors.AsType[*statusError](err); ok {
 		return own.status
 	}
-	switch fault.KindOf(err) {
-	case fault.Invalid:
-		return http.StatusBadRequest
-	case fault.NotFound:
-		return http.StatusNotFound
-	case fault.Conflict:
-		return http.StatusConflict
-	case fault.Denied:
-		return http.StatusForbidden
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable
-	case fault.Internal:
-	}
-	return http.StatusInternalServerError
+	return problem.Status(fault.KindOf(err))
 }
 
 // reply turns a handler into an http.Handler.
@@ -64,67 +47,8 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if status == http.StatusInternalServerError {
 		s.Log.ErrorContext(r.Context(), "request failed", slog.String("request_id", requestID(r.Context())),
 			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("error", err.Error()))
-		err = internalError()
 	}
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
-	s.writeProblem(w, r, status, err)
-}
-
-func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
-	kind := fault.KindOf(err)
-	p := api.Problem{
-		Type: "urn:firebreak:" + string(kind), Title: strings.ReplaceAll(string(kind), "_", " "), Status: status,
-		Detail: message(err), Next: fault.NextOf(err), Request: requestID(r.Context()), Problems: problemsOf(err),
-	}
-	data, err := json.Marshal(p)
-	if err != nil {
-		data = []byte(`{"title":"internal"}`)
-	}
-	header := w.Header()
-	for _, stale := range []string{"Content-Length", "Content-Range", "ETag", "Last-Modified"} {
-		header.Del(stale)
-	}
-	header.Set("Content-Type", api.ProblemType)
-	w.WriteHeader(status)
-	_, _ = w.Write(append(data, '\n'))
-}
-
-// lister finds the innermost fault that lists mistakes.
-func lister(err error) *fault.Error {
-	var e *fault.Error
-	for errors.As(err, &e) && len(e.Problems) == 0 {
-		err = e.Err
-	}
-	if e == nil || len(e.Problems) == 0 {
-		return nil
-	}
-	return e
-}
-
-func problemsOf(err error) []api.FieldProblem {
-	e := lister(err)
-	if e == nil {
-		return nil
-	}
-	return fieldProblems(e.Problems)
-}
-
-func fieldProblems(problems []fault.Problem) []api.FieldProblem {
-	all := make([]api.FieldProblem, len(problems))
-	for i, p := range problems {
-		all[i] = api.FieldProblem{Path: p.Path, Message: p.Message, Line: p.Line}
-	}
-	return all
-}
-
-// message is the error's text without the list of mistakes, which travels by itself.
-func message(err error) string {
-	if e := lister(err); e != nil {
-		return strings.Replace(err.Error(), e.Error(), e.Message, 1)
-	}
-	return err.Error()
+	problem.WriteStatus(w, status, err, requestID(r.Context()))
 }
 
 // orElse answers what no route matches with a problem too.

@@ -108,10 +108,11 @@ function incident(i, d) {
   const rows = (d && d.harmed ? d.harmed : []).map((l) => {
     const host = hosts.get(l.endpoint);
     const c = host && host.components ? host.components[i.component] : null;
-    return el("tr", {}, el("td", { class: "mono" }, l.endpoint), el("td", {}, tag(l.outcome)), el("td", {}, l.detail || ""),
-      el("td", {}, c ? (c.version || "nothing") + " (" + words(c.phase) + ")" : "…"), el("td", {}, l.recovered ? time(l.recovered) : "not yet"));
+    return el("tr", {}, el("td", { class: "mono" }, l.endpoint), el("td", {}, tag(l.outcome)),
+      el("td", {}, c ? (c.version || "nothing") + " (" + words(c.phase) + ")" : "…"), el("td", {}, l.recovered ? time(l.recovered) : "not yet"),
+      el("td", { class: "long" }, l.detail || ""));
   });
-  const head = el("tr", {}, ...["host", "outcome", "detail", "runs now", "recovered"].map((h) => el("th", { scope: "col" }, h)));
+  const head = el("tr", {}, ...["host", "outcome", "runs now", "recovered", "detail"].map((h) => el("th", { scope: "col" }, h)));
   return el("article", { class: "card" + (i.closed ? "" : " alert") },
     el("div", { class: "head" }, el("strong", {}, i.title), el("code", {}, i.id), el("span", { class: "soft small" }, (i.closed ? "closed" : "open since ") + time(i.opened))),
     rows.length ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows))) : null);
