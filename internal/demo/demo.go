@@ -26,8 +26,8 @@ type Options struct {
 	Exit    bool   // end after the table; otherwise keep everything running until the context ends
 	JSON    string // file for the result; empty for none
 	Agents  int
-	Bin     string // directory of the binaries firebreak, firebreak-agent and sensor
-	Example string // directory of examples/sensor, for the content
+	Bin     string   // directory of the binaries firebreak, firebreak-agent and sensor
+	Example string   // directory of examples/sensor, for the content
 	Environ []string // of the operator's commands
 	Out     io.Writer
 	Clock   clock.Clock

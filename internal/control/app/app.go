@@ -200,14 +200,16 @@ func (a *App) Run(ctx context.Context) error {
 
 // refresh keeps what is signed online fresh. Before the publisher has made a root there is nothing to sign.
 func (a *App) refresh(ctx context.Context) error {
-	for {
-		if err := a.repo.Refresh(ctx, a.Clock.Now()); err != nil && ctx.Err() == nil {
-			a.Log.ErrorContext(ctx, "refresh the repository's metadata", slog.Any("error", err))
-		}
-		_ = a.Clock.Sleep(ctx, refresh)
-		if ctx.Err() != nil {
-			return nil
-		}
+	a.refreshOnce(ctx)
+	for a.Clock.Sleep(ctx, refresh) == nil {
+		a.refreshOnce(ctx)
+	}
+	return nil
+}
+
+func (a *App) refreshOnce(ctx context.Context) {
+	if err := a.repo.Refresh(ctx, a.Clock.Now()); err != nil && ctx.Err() == nil {
+		a.Log.ErrorContext(ctx, "refresh the repository's metadata", slog.Any("error", err))
 	}
 }
 

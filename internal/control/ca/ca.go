@@ -54,7 +54,7 @@ func Open(dir string, clk clock.Clock) (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the certificate authority in %s: %w", dir, err)
 	}
-	if err := private(path); err != nil {
+	if err = private(path); err != nil {
 		return nil, err
 	}
 	c := &CA{clock: clk}
@@ -113,7 +113,7 @@ func create(dir, path string, now time.Time) ([]byte, error) {
 	}
 	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	data = append(data, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})...)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err = os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	return data, maybe.WriteFile(path, data, 0o600)

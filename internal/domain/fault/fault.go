@@ -55,8 +55,8 @@ type Error struct {
 func New(kind Kind, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	e := &Error{Kind: kind, Message: err.Error()}
-	switch err.(type) {
-	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
+	var several interface{ Unwrap() []error }
+	if errors.Unwrap(err) != nil || errors.As(err, &several) {
 		e.Err = err
 	}
 	return e
