@@ -178,7 +178,7 @@ func (e *Engine) Act(ctx context.Context, id string, action rollout.Action, acto
 	if err != nil {
 		return api.Rollout{}, err
 	}
-	if err := e.hold(ctx, r); err != nil {
+	if err = e.hold(ctx, r); err != nil {
 		return api.Rollout{}, err
 	}
 	defer r.mu.Unlock()

@@ -23,7 +23,7 @@ func (e *Engine) Ask(ctx context.Context, id fleet.EndpointID, wish api.Wish) (e
 	if err != nil {
 		return nil, "", err
 	}
-	if err := e.hold(ctx, r); err != nil {
+	if err = e.hold(ctx, r); err != nil {
 		return nil, "", err
 	}
 	defer r.mu.Unlock()
@@ -107,7 +107,7 @@ func (e *Engine) take(ctx context.Context, stored store.Report) error {
 	if err != nil {
 		return e.Store.MarkTaken(ctx, key)
 	}
-	if err := e.hold(ctx, r); err != nil {
+	if err = e.hold(ctx, r); err != nil {
 		return err
 	}
 	defer r.mu.Unlock()

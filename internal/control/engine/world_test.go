@@ -380,8 +380,9 @@ type faulty struct {
 	*store.Store
 	writes atomic.Int64
 	// fail decides over write number n; nil lets all through. A failing write takes effect first if late is true.
-	fail func(n int64) (broken, late bool)
-	hold func(store.Commit) error // called before a commit; may be nil
+	fail  func(n int64) (broken, late bool)
+	hold  func(store.Commit) error // called before a commit; may be nil
+	blind atomic.Bool              // reads of rollouts fail too
 }
 
 var errDisk = fault.New(fault.Unavailable, "write: the disk failed")
@@ -401,6 +402,14 @@ func (f *faulty) write(do func() error) error {
 		}
 	}
 	return errDisk
+}
+
+// Rollouts implements engine.Store.
+func (f *faulty) Rollouts(ctx context.Context, component string, limit int) ([]store.Rollout, error) {
+	if f.blind.Load() {
+		return nil, errDisk
+	}
+	return f.Store.Rollouts(ctx, component, limit)
 }
 
 // Commit implements engine.Store.

@@ -1,0 +1,232 @@
+package registry_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/registry"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+)
+
+const component = "sensor-content"
+
+func start() time.Time { return time.Date(2024, time.July, 19, 4, 9, 0, 0, time.UTC) }
+
+func has(names ...string) map[string]api.Component {
+	all := map[string]api.Component{}
+	for _, name := range names {
+		all[name] = api.Component{Kind: "content", Phase: "idle"}
+	}
+	return all
+}
+
+// host makes an endpoint of a tenant and a site that has the component.
+func host(id fleet.EndpointID, tenant fleet.TenantID, site string) registry.Endpoint {
+	return registry.Endpoint{
+		ID: id, Subject: fleet.Subject{Tenant: tenant, Attributes: fleet.Attributes{Site: site}}, Enrolled: start(), LastSeen: start(),
+		Components: has(component),
+	}
+}
+
+func TestCount(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	r.Put(host("ep-1", "acme", "graz"))
+	r.Put(host("ep-2", "acme", "linz"))
+	r.Put(host("ep-3", "acme", "graz"))
+	other := host("ep-4", "acme", "graz")
+	other.Components = has("nginx-config")
+	r.Put(other)
+	exposed := func(ids ...fleet.EndpointID) func(fleet.EndpointID) bool {
+		return func(id fleet.EndpointID) bool { return slices.Contains(ids, id) }
+	}
+	for _, c := range []struct {
+		name    string
+		since   time.Time
+		exposed func(fleet.EndpointID) bool
+		ring    fleet.Selector
+		want    registry.Census
+	}{
+		{"all", start(), exposed(), nil, registry.Census{Eligible: 3, Remaining: 3, Available: 3}},
+		{"one site", start(), exposed(), fleet.Selector{"site": {"graz"}}, registry.Census{Eligible: 3, Remaining: 3, Available: 2}},
+		{"one exposed", start(), exposed("ep-1"), fleet.Selector{"site": {"graz"}}, registry.Census{Eligible: 3, Remaining: 2, Available: 1}},
+		{"not heard", start().Add(time.Second), exposed(), nil, registry.Census{}},
+		{"exposed and not heard", start().Add(time.Second), exposed("ep-1", "ep-4"), nil, registry.Census{Eligible: 1}},
+	} {
+		if got := r.Count(component, c.since, c.exposed, c.ring); got != c.want {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	r.Put(host("ep-1", "acme", "graz"))
+	r.Put(host("ep-2", "acme", "linz"))
+	r.Put(host("ep-3", "globex", "graz"))
+	if tenant, site := r.Sizes(component, "acme", "graz"); tenant != 2 || site != 2 {
+		t.Errorf("got %d in the tenant, %d in the site, want 2 and 2", tenant, site)
+	}
+	if tenant, site := r.Sizes("other", "acme", "graz"); tenant != 0 || site != 0 {
+		t.Errorf("got %d in the tenant, %d in the site of another component, want none", tenant, site)
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	at := &fleet.Attributes{Site: "graz"}
+	for _, c := range []struct {
+		name       string
+		attributes *fleet.Attributes
+		components map[string]api.Component
+		boot       string
+		synced     bool
+		changed    bool
+	}{
+		{"nothing", nil, nil, "", false, false},
+		{"the same attributes", at, nil, "", false, false},
+		{"other attributes", &fleet.Attributes{Site: "linz"}, nil, "", false, true},
+		{"the same components", nil, has(component), "", true, false},
+		{"other components", nil, has("other"), "", true, true},
+		{"no components", nil, has(), "", true, true},
+		{"the same boot", nil, nil, "boot-1", true, false},
+		{"another boot", nil, nil, "boot-2", true, true},
+	} {
+		r := registry.New()
+		e := host("ep-1", "acme", "graz")
+		e.Boot = "boot-1"
+		r.Put(e)
+		r.Update("ep-1", c.attributes, c.components, c.boot)
+		r.Update("ep-unknown", c.attributes, c.components, c.boot)
+		got, _ := r.Get("ep-1")
+		_, changed := r.Flush()
+		if got.Synced != c.synced || (len(changed) == 1) != c.changed {
+			t.Errorf("%s: got synced %v, %d changed, want %v, %v", c.name, got.Synced, len(changed), c.synced, c.changed)
+		}
+	}
+}
+
+// What an endpoint sent is copied: the sender may change its own map.
+func TestUpdateCopies(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	r.Put(host("ep-1", "acme", "graz"))
+	sent := has("other")
+	r.Update("ep-1", nil, sent, "")
+	delete(sent, "other")
+	if got, _ := r.Get("ep-1"); len(got.Components) != 1 {
+		t.Errorf("got components %v, want what was sent", got.Components)
+	}
+}
+
+func TestEnrolAgainKeepsWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	r.Enrol("ep-1", fleet.Subject{Tenant: "acme"}, start())
+	r.Update("ep-1", nil, has(component), "boot-1")
+	r.Report("ep-1", 7)
+	r.Report("ep-1", 5)
+	r.Enrol("ep-1", fleet.Subject{Tenant: "globex"}, start().Add(time.Hour))
+	got, ok := r.Get("ep-1")
+	want := registry.Endpoint{
+		ID: "ep-1", Subject: fleet.Subject{Tenant: "globex"}, Enrolled: start(), LastSeen: start().Add(time.Hour), Boot: "boot-1",
+		Components: has(component), Reported: 7,
+	}
+	if diff := cmp.Diff(want, got); diff != "" || !ok {
+		t.Errorf("after joining again (-want +got):\n%s", diff)
+	}
+}
+
+func TestFlush(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	r.Put(host("ep-1", "acme", "graz"))
+	r.Put(host("ep-2", "acme", "graz"))
+	if seen, changed := r.Flush(); len(seen)+len(changed) != 0 {
+		t.Errorf("got %v seen and %v changed of loaded hosts, want none", seen, changed)
+	}
+	later := start().Add(time.Minute)
+	if got, ok := r.Seen("ep-1", later); !ok || !got.LastSeen.Equal(later) {
+		t.Errorf("got %+v, %v, want it seen", got, ok)
+	}
+	if _, ok := r.Seen("ep-unknown", later); ok {
+		t.Error("got an unknown host seen")
+	}
+	r.Update("ep-2", nil, nil, "boot-1")
+	for range 2 {
+		seen, changed := r.Flush()
+		if diff := cmp.Diff(map[fleet.EndpointID]time.Time{"ep-1": later}, seen); diff != "" {
+			t.Errorf("seen (-want +got):\n%s", diff)
+		}
+		if len(changed) != 1 || changed[0].ID != "ep-2" || changed[0].Boot != "boot-1" {
+			t.Errorf("got changed %+v, want ep-2", changed)
+		}
+		if rest, more := r.Flush(); len(rest)+len(more) != 0 {
+			t.Errorf("flushed again: got %v and %v, want nothing", rest, more)
+		}
+		r.Unflushed(seen, changed...)
+	}
+}
+
+func TestAll(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	for _, n := range []int{3, 1, 2} {
+		r.Put(host(fleet.EndpointID(fmt.Sprint("ep-", n)), "acme", "graz"))
+	}
+	for _, c := range []struct {
+		after fleet.EndpointID
+		limit int
+		want  []fleet.EndpointID
+	}{
+		{"", 9, []fleet.EndpointID{"ep-1", "ep-2", "ep-3"}},
+		{"", 2, []fleet.EndpointID{"ep-1", "ep-2"}},
+		{"ep-1", 9, []fleet.EndpointID{"ep-2", "ep-3"}},
+		{"ep-10", 1, []fleet.EndpointID{"ep-2"}},
+		{"ep-3", 9, nil},
+	} {
+		var got []fleet.EndpointID
+		for _, e := range r.All(c.after, c.limit) {
+			got = append(got, e.ID)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("after %q, at most %d (-want +got):\n%s", c.after, c.limit, diff)
+		}
+	}
+	if r.Len() != 3 {
+		t.Errorf("got %d, want 3", r.Len())
+	}
+}
+
+// For the race detector: what is handed out may be read while the registry changes.
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	var all sync.WaitGroup
+	for n := range 8 {
+		id := fleet.EndpointID(fmt.Sprint("ep-", n%4))
+		all.Go(func() {
+			for i := range 50 {
+				r.Enrol(id, fleet.Subject{Tenant: "acme"}, start())
+				r.Update(id, &fleet.Attributes{Site: fmt.Sprint(i)}, has(component, fmt.Sprint("c-", i)), "")
+				e, _ := r.Seen(id, start())
+				if len(e.Components) != 2 {
+					t.Errorf("got %d components, want 2", len(e.Components))
+				}
+				r.Count(component, start(), func(fleet.EndpointID) bool { return false }, nil)
+				r.Sizes(component, "acme", "0")
+				seen, changed := r.Flush()
+				r.Unflushed(seen, changed...)
+				r.All("", 10)
+			}
+		})
+	}
+	all.Wait()
+}
