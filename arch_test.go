@@ -49,7 +49,7 @@ var floors = [][]string{
 
 	// The operator's side, and what runs both wings.
 	{"client", "internal/publisher"},
-	{"internal/demo"},
+	{"internal/demo", "internal/e2e"},
 	{"internal/cli"},
 	{"cmd/firebreak", "cmd/firebreak-agent"},
 }

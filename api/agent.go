@@ -6,6 +6,7 @@ package api
 
 import (
 	"encoding/json"
+	"reflect"
 	"time"
 )
 
@@ -81,6 +82,13 @@ type Component struct {
 	Previous string `json:"previous,omitempty"` // version that a revert goes back to
 	Phase    string `json:"phase"`              // of the install machine
 	Why      string `json:"why,omitempty"`      // why it is not further, for people
+	// Refuses are digests of manifests that this host does not try at present: it was harmed by them, or its preflight said no.
+	Refuses []string `json:"refuses,omitempty"`
+}
+
+// Equal tells whether nothing is to be told.
+func (c Component) Equal(other Component) bool {
+	return reflect.DeepEqual(c, other)
 }
 
 // Report is one outcome, numbered by the endpoint: a number that was acknowledged is never sent again and never counted twice.

@@ -159,7 +159,7 @@ func (s *show) setUp(ctx context.Context) error {
 		return err
 	}
 	s.say("control plane at %s, agents over mutual TLS at %s", control.url, control.agents)
-	if err := os.WriteFile(filepath.Join(s.dir, "demo.yaml"), []byte(resources), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.dir, "demo.yaml"), fmt.Appendf(nil, resources, early(s.Agents)), 0o600); err != nil {
 		return err
 	}
 	for _, command := range [][]string{{"apply", "-f", filepath.Join(s.dir, "demo.yaml")}, {"key", "init", component}} {

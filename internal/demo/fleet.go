@@ -31,13 +31,16 @@ spec:
   name: demo
   rings:
     - {name: first, hosts: 2, evidence: {bake: 1s}}
-    - {name: early, hosts: 8, evidence: {bake: 1s}}
+    - {name: early, hosts: %d, evidence: {bake: 1s}}
     - {name: rest, share: 1}
   window: {start: 2, growth: 2, max: 16}
   lease: {expires: 10s, deadline: 30s}
   caps: {site: 0.5}
   budget: {hosts: 10}
 `
+
+// early is the size of the second ring: the caps let half of each site into the first two, and a small fleet has small sites.
+func early(agents int) int { return min(8, max(3, agents/4)) }
 
 // componentFile is what the owner of each host would put there.
 const componentFile = `component: sensor-content

@@ -56,7 +56,7 @@ type Directives interface {
 // Fleet knows the hosts.
 type Fleet interface {
 	Get(id fleet.EndpointID) (registry.Endpoint, bool)
-	Count(component string, since time.Time, exposed func(fleet.EndpointID) bool, ring fleet.Selector) registry.Census
+	Count(q registry.Question) registry.Census
 	Sizes(component string, tenant fleet.TenantID, site string) (inTenant, inSite int64)
 }
 

@@ -270,6 +270,42 @@ func TestOperatorActions(t *testing.T) {
 	refused(t, err, fault.NotFound, "ro-none")
 }
 
+// A bad release that changes one platform's artifact shares the others with its good predecessor: those are not recalled.
+func TestRecallSparesWhatIsProven(t *testing.T) {
+	t.Parallel()
+	w := open(t, 10)
+	shared := release.Artifact{
+		Platform: "linux/arm64", Format: release.File, Name: "rules.json", Digest: release.DigestOf([]byte("shared")), Size: 7,
+	}
+	add := func(m *release.Manifest) { m.Artifacts = append(m.Artifacts, shared) }
+	w.finish(w.start("v1", add))
+	w.trip(w.start("v2", add))
+	recalls := w.directive().Recalls
+	if len(recalls) != 1 || slices.Contains(recalls[0].Artifacts, string(shared.Digest)) || len(recalls[0].Artifacts) != 1 {
+		t.Errorf("got recalls %+v, want v2's own artifact alone", recalls)
+	}
+	w.finish(w.start("v3", add))
+}
+
+// A host whose preflight says no holds up an early ring, but not the last: it will never take the release.
+func TestRefusingHostDoesNotHoldUpTheLastRing(t *testing.T) {
+	t.Parallel()
+	w := open(t, 10)
+	id := w.start("v1", nil)
+	w.fleet.Update(host(10), nil, map[string]api.Component{component: {Phase: "idle", Refuses: []string{w.manifest(id)}}}, "")
+	for range 40 {
+		for n := 1; n < 10; n++ {
+			if w.ask(id, n) == "" {
+				w.report(id, n, "confirmed")
+			}
+		}
+		w.pass(5 * time.Second)
+	}
+	if got := w.view(id); got.Phase != "complete" || got.Confirmed != 9 {
+		t.Errorf("got phase %s with %d confirmed, want complete with 9: %+v", got.Phase, got.Confirmed, got.Waiting)
+	}
+}
+
 func TestStartIsGuarded(t *testing.T) {
 	t.Parallel()
 	w := open(t, 10)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
@@ -32,13 +33,28 @@ func (e *Engine) prepare(ctx context.Context, want api.StartRollout, actor strin
 		now = m.Created // the publisher's clock is a little ahead; no endpoint takes leases of a rollout older than its release
 	}
 	nobody := func(fleet.EndpointID) bool { return false }
-	census := e.Fleet.Count(m.Component, now.Add(-e.Reach), nobody, nil)
+	census := e.Fleet.Count(registry.Question{Component: m.Component, Since: now.Add(-e.Reach), Exposed: nobody})
 	return rollout.Started{
 		At: stamp(now), ID: rollout.ID(e.NewID("ro")), Plan: p, Eligible: census.Eligible, Actor: actor, Reason: want.Reason,
 		Release: rollout.Release{
-			Component: m.Component, Version: m.Version, Serial: m.Serial, Manifest: published.Digest, Artifacts: m.Digests(),
+			Component: m.Component, Version: m.Version, Serial: m.Serial, Manifest: published.Digest, Artifacts: e.unproven(m),
 		},
 	}, nil
+}
+
+// unproven lists the artifacts that a recall of the release will name: those that no completed release of the component has proved
+// already. A release that changes one platform's artifact shares the others with its good predecessor.
+func (e *Engine) unproven(m release.Manifest) []release.Digest {
+	proven := map[release.Digest]bool{}
+	for _, r := range e.list() {
+		r.mu.Lock()
+		good := r.state.Phase == rollout.Complete && r.state.Release.Component == m.Component
+		for _, a := range r.state.Release.Artifacts {
+			proven[a] = proven[a] || good
+		}
+		r.mu.Unlock()
+	}
+	return slices.DeleteFunc(m.Digests(), func(d release.Digest) bool { return proven[d] })
 }
 
 // guard refuses what must not be rolled out: a recalled release, recalled bytes under a new name, a release below the floor, and a second

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
@@ -89,7 +90,12 @@ func (e *Engine) keepTime(ctx context.Context, r *entry, now time.Time) error {
 }
 
 func (e *Engine) census(r *entry, now time.Time) rollout.Woke {
-	c := e.Fleet.Count(r.state.Release.Component, now.Add(-e.Reach), r.exposed, r.state.Plan.Rings[r.state.Ring].Select)
+	s := r.state
+	q := registry.Question{Component: s.Release.Component, Since: now.Add(-e.Reach), Exposed: r.exposed, Ring: s.Plan.Rings[s.Ring].Select}
+	if s.Plan.Last(s.Ring) { // an early ring waits for hosts that take the release; the last does not wait for those that never will
+		q.Refused = string(s.Release.Manifest)
+	}
+	c := e.Fleet.Count(q)
 	return rollout.Woke{At: stamp(now), Eligible: c.Eligible, Remaining: c.Remaining, Available: c.Available}
 }
 

@@ -105,7 +105,7 @@ func (r *Registry) Update(id fleet.EndpointID, attributes *fleet.Attributes, com
 		e.Subject.Attributes = *attributes
 		r.changed[id] = true
 	}
-	if components != nil && !maps.Equal(e.Components, components) {
+	if components != nil && !maps.EqualFunc(e.Components, components, api.Component.Equal) {
 		e.Components = maps.Clone(components)
 		r.changed[id] = true
 	}
@@ -160,29 +160,39 @@ type Census struct {
 	Available int64 // of those, picked by the selector
 }
 
+// Question is whom a census counts.
+type Question struct {
+	Component string
+	Since     time.Time                   // hosts that were not heard since are not waited for
+	Exposed   func(fleet.EndpointID) bool // those already exposed count as eligible, heard or not
+	Ring      fleet.Selector
+	Refused   string // manifest: hosts that say they refuse it are not waited for; empty: they are
+}
+
 // Count takes a census of the hosts that have the component.
-func (r *Registry) Count(component string, since time.Time, exposed func(fleet.EndpointID) bool, ring fleet.Selector) Census {
+func (r *Registry) Count(q Question) Census {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	var c Census
+	var count Census
 	for id, e := range r.endpoints {
-		if _, has := e.Components[component]; !has {
+		c, has := e.Components[q.Component]
+		if !has {
 			continue
 		}
-		gone := exposed(id)
-		if !gone && e.LastSeen.Before(since) {
+		gone := q.Exposed(id)
+		if !gone && (e.LastSeen.Before(q.Since) || q.Refused != "" && slices.Contains(c.Refuses, q.Refused)) {
 			continue
 		}
-		c.Eligible++
+		count.Eligible++
 		if gone {
 			continue
 		}
-		c.Remaining++
-		if ring.Matches(e.Subject) {
-			c.Available++
+		count.Remaining++
+		if q.Ring.Matches(e.Subject) {
+			count.Available++
 		}
 	}
-	return c
+	return count
 }
 
 // Sizes counts the hosts that have the component in a tenant and in a site.

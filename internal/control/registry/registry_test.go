@@ -59,7 +59,7 @@ func TestCount(t *testing.T) {
 		{"not heard", start().Add(time.Second), exposed(), nil, registry.Census{}},
 		{"exposed and not heard", start().Add(time.Second), exposed("ep-1", "ep-4"), nil, registry.Census{Eligible: 1}},
 	} {
-		if got := r.Count(component, c.since, c.exposed, c.ring); got != c.want {
+		if got := r.Count(registry.Question{Component: component, Since: c.since, Exposed: c.exposed, Ring: c.ring}); got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
 		}
 	}
@@ -220,7 +220,7 @@ func TestConcurrentUse(t *testing.T) {
 				if len(e.Components) != 2 {
 					t.Errorf("got %d components, want 2", len(e.Components))
 				}
-				r.Count(component, start(), func(fleet.EndpointID) bool { return false }, nil)
+				r.Count(registry.Question{Component: component, Since: start(), Exposed: func(fleet.EndpointID) bool { return false }})
 				r.Sizes(component, "acme", "0")
 				seen, changed := r.Flush()
 				r.Unflushed(seen, changed...)

@@ -91,6 +91,7 @@ type State struct {
 
 // Bounds. They keep the state below 64 KiB, whatever comes in, so that it always fits into the journal.
 const (
+	maxTold     = 8 // refusals that the control plane is told of
 	maxRefused  = 32
 	maxRecalled = 384
 	maxWhy      = 300 // bytes
@@ -109,7 +110,7 @@ const (
 
 // Wish tells the rollout and manifest to ask a lease for, if one is to be asked for at time t.
 func (s State) Wish(t time.Time) (rollout string, manifest release.Digest, ok bool) {
-	if s.Phase != Ready || s.Paused || t.Before(s.RetryAt) {
+	if s.Phase != Ready || s.Paused || ahead(t, s.RetryAt, longestRetry) {
 		return "", "", false
 	}
 	return s.Next.Rollout, s.Next.Manifest, true
@@ -121,6 +122,17 @@ func (s State) Keep() []Slot {
 	slots = slices.DeleteFunc(slots, func(x Slot) bool { return x == "" })
 	slices.Sort(slots)
 	return slices.Compact(slots)
+}
+
+// Refuses lists the manifests that this host does not try at time t, newest first, at most maxTold.
+func (s State) Refuses(t time.Time) []release.Digest {
+	var all []release.Digest
+	for _, r := range slices.Backward(s.Refused) {
+		if len(all) < maxTold && (r.Until.IsZero() || t.Before(r.Until)) {
+			all = append(all, r.Manifest)
+		}
+	}
+	return all
 }
 
 // refused tells whether this host does not try the release, and why.
@@ -141,7 +153,11 @@ func (s State) recalled(i Installed) bool {
 	return i.Manifest != "" && slices.Contains(s.Recalled, i.Manifest) || i.Artifact != "" && slices.Contains(s.Recalled, i.Artifact)
 }
 
-func (r Refusal) holds(at time.Time) bool { return r.Until.IsZero() || at.Before(r.Until) }
+func (r Refusal) holds(at time.Time) bool { return r.Until.IsZero() || ahead(at, r.Until, rejectedFor) }
+
+// ahead tells whether a time that was set at most so far ahead has still to come. One that lies further ahead than it was ever set was
+// set before somebody turned the clock back: waiting for it could take a year.
+func ahead(now, t time.Time, atMost time.Duration) bool { return now.Before(t) && t.Sub(now) <= atMost }
 
 // clip makes text fit into a line of the journal, at most n bytes of it.
 func clip(text string, n int) string {

@@ -126,7 +126,7 @@ func (t *turn) disown() bool {
 
 // moveOn ends a recovery whose probes have failed for long, if there is something else to run: it may be what mends the host.
 func (t *turn) moveOn(e Directed) {
-	if t.Phase != Recovering || t.Tries == 0 || e.At.Before(t.RetryAt) {
+	if t.Phase != Recovering || t.Tries == 0 || ahead(e.At, t.RetryAt, recoverWithin) {
 		return
 	}
 	if want, _ := t.choose(e); want == nil {

@@ -38,7 +38,7 @@ type Release struct {
 	Version   string           `json:"version"`
 	Serial    int64            `json:"serial"`
 	Manifest  release.Digest   `json:"manifest"`
-	Artifacts []release.Digest `json:"artifacts"`
+	Artifacts []release.Digest `json:"artifacts"` // that a recall names: those that no good release shares
 }
 
 // State is everything that a decision depends on. It is O(rings), whatever the size of the fleet.

@@ -84,6 +84,12 @@ func openRoot(data []byte) (*trustedmetadata.TrustedMetadata, error) {
 // Ignored tells which stored files did not verify in [Open], for the log; nil if all did.
 func (v *View) Ignored() error { return errors.Join(v.ignored...) }
 
+// Clone is a View that can be refreshed while others go on reading this one.
+func (v *View) Clone() *View {
+	set := *v.set
+	return &View{set: &set, files: maps.Clone(v.files), ignored: v.ignored}
+}
+
 // Files are all verified files.
 func (v *View) Files() Files {
 	return maps.Clone(v.files)

@@ -46,11 +46,12 @@ type Agent struct {
 	units   map[string]*unit
 	kick    chan struct{} // something is to be told: check in now
 
+	directed map[string]api.Directive // as applied since the start; only the poll loop touches it
+
 	mu       sync.Mutex // guards all below, and the machines
 	memory   memory
 	saved    []byte
 	told     telling
-	directed map[string]api.Directive // as applied since the start
 	jobs     sync.WaitGroup
 	start    func(*slot, func(context.Context)) // starts a job that lives as long as Run, not as long as what caused it
 }
@@ -75,7 +76,7 @@ func New(o Options) (*Agent, error) {
 
 // Run works until ctx ends, and then says goodbye and stops the consumers that it supervises. It returns when everything it started has
 // ended.
-func (a *Agent) Run(ctx context.Context) error {
+func (a *Agent) Run(ctx context.Context) {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	a.start = func(s *slot, job func(context.Context)) { s.begin(work, &a.jobs, job) }
@@ -88,25 +89,23 @@ func (a *Agent) Run(ctx context.Context) error {
 			})
 		}
 	}
-	if err := a.resume(work); err != nil {
-		stop()
-		a.jobs.Wait()
-		return err
-	}
+	a.resume(work)
 	a.poll(ctx)
 	a.leave(work)
 	stop()
 	a.jobs.Wait()
-	return nil
 }
 
 // resume tells each machine that the agent started, and what the disk shows.
-func (a *Agent) resume(ctx context.Context) error {
+func (a *Agent) resume(ctx context.Context) {
 	now := a.bound() // a clock that jumped back revives no lease
 	for name, u := range a.units {
 		inspection, err := u.installer.Inspect(ctx)
-		if err != nil {
-			return fmt.Errorf("look at component %s: %w", name, err)
+		if err != nil { // the others must not suffer from it, nor the consumers of any
+			a.Log.ErrorContext(ctx, "look at a component; it is left alone until the agent starts again", slog.String("component", name),
+				slog.Any("error", err))
+			delete(a.units, name)
+			continue
 		}
 		a.mu.Lock()
 		a.booted(name)
@@ -119,7 +118,6 @@ func (a *Agent) resume(ctx context.Context) error {
 	if err := a.save(); err != nil {
 		a.Log.ErrorContext(ctx, "the journal cannot be written; nothing new will be activated", slog.Any("error", err))
 	}
-	return nil
 }
 
 // booted reports that the host booted with what is current.
@@ -133,11 +131,14 @@ func (a *Agent) booted(name string) {
 
 func (a *Agent) now() time.Time { return a.Clock.Now() }
 
-// event brings what happened to the component's machine.
+// event brings what happened to the component's machine. What a job has to say counts no more once it was told to end: harm that the
+// vigil saw must not be blamed on the release that was activated meanwhile, nor harm done by a shutdown on any.
 func (a *Agent) event(ctx context.Context, u *unit, e install.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.apply(ctx, u, e)
+	if ctx.Err() == nil {
+		a.apply(ctx, u, e)
+	}
 }
 
 // apply lets the machine decide, saves, and starts what follows. The caller holds the lock.
@@ -208,23 +209,36 @@ func (a *Agent) wakeUp() {
 	}
 }
 
-// leave says goodbye for hosts on their way down: whoever holds a lease must not look dead.
+// leave says goodbye for hosts on their way down: whoever holds a lease must not look dead. The consumers still run meanwhile. Only reports
+// are sent: a host that leaves asks for nothing and follows nothing.
 func (a *Agent) leave(ctx context.Context) {
 	a.mu.Lock()
 	for _, u := range a.units {
 		u.stop()
 		a.apply(ctx, u, install.Left{At: a.now()})
 	}
-	pending := len(a.memory.Reports) > 0
 	a.mu.Unlock()
-	if !pending {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, goodbyeWithin)
 	defer cancel()
-	if _, err := a.checkIn(ctx); err != nil {
-		a.Log.WarnContext(ctx, "say goodbye", slog.Any("error", err))
+	for a.pending() {
+		body, _ := a.compose()
+		body.Wishes = nil
+		reply, err := a.Uplink.CheckIn(ctx, body)
+		if err != nil {
+			a.Log.WarnContext(ctx, "say goodbye", slog.Any("error", err))
+			return
+		}
+		a.acknowledged(ctx, body, reply)
+		if len(body.Reports) > 0 && reply.Ack < body.Reports[0].Seq {
+			return // not stored: they are kept for the next start
+		}
 	}
+}
+
+func (a *Agent) pending() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.memory.Reports) > 0
 }
 
 // goodbyeWithin bounds what a shutdown waits for the control plane.

@@ -31,10 +31,13 @@ type telling struct {
 	components map[string]api.Component
 }
 
-// Backoff of check-ins that fail: full jitter between nothing and a doubling limit.
+// Backoff of check-ins that fail: full jitter between nothing and a doubling limit. The others come when the control plane wants them,
+// within reason: what it says is not signed.
 const (
 	firstBackoff = time.Second
 	mostBackoff  = 2 * time.Minute
+	leastPoll    = 10 * time.Millisecond
+	mostPoll     = 15 * time.Minute
 )
 
 // poll checks in until ctx ends: when the control plane said, when there is something to tell, and with growing pauses when it is away.
@@ -76,37 +79,45 @@ func (a *Agent) pause(ctx context.Context, d time.Duration) {
 
 // checkIn tells the control plane what changed and does what it answers. It returns when to come back.
 func (a *Agent) checkIn(ctx context.Context) (time.Duration, error) {
-	body := a.compose()
+	body, wishes := a.compose()
 	reply, err := a.Uplink.CheckIn(ctx, body)
 	if err != nil {
 		return 0, err
 	}
 	a.acknowledged(ctx, body, reply)
 	a.follow(ctx, reply.Directives)
-	a.leases(ctx, reply, body.Wishes)
-	return time.Duration(reply.PollMillis) * time.Millisecond, nil
+	a.leases(ctx, reply, wishes)
+	return min(max(time.Duration(reply.PollMillis)*time.Millisecond, leastPoll), mostPoll), nil
+}
+
+// wish is a wish, and what the host has prepared for it: a lease is judged by the plan that was signed with that.
+type wish struct {
+	api.Wish
+	prepared release.Manifest
 }
 
 // compose builds a check-in of whatever the control plane does not know yet.
-func (a *Agent) compose() api.CheckIn {
+func (a *Agent) compose() (api.CheckIn, []wish) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var body api.CheckIn
+	var wishes []wish
 	if !a.told.started {
 		body.Attributes, body.Boot = &a.Attributes, a.Boot
 	}
-	if now := a.components(); !a.told.started || !maps.Equal(now, a.told.components) {
+	if now := a.components(); !a.told.started || !maps.EqualFunc(now, a.told.components, api.Component.Equal) {
 		body.Components = now
 	}
 	if a.told.numbered {
 		body.Reports = append(body.Reports, a.memory.Reports[:min(len(a.memory.Reports), sendAtOnce)]...)
 	}
-	for name := range a.units {
+	for name, u := range a.units {
 		if rollout, manifest, ok := a.memory.Components[name].Wish(a.now()); ok {
-			body.Wishes = append(body.Wishes, api.Wish{Component: name, Rollout: rollout, Manifest: string(manifest)})
+			wishes = append(wishes, wish{api.Wish{Component: name, Rollout: rollout, Manifest: string(manifest)}, u.prepared})
+			body.Wishes = append(body.Wishes, wishes[len(wishes)-1].Wish)
 		}
 	}
-	return body
+	return body, wishes
 }
 
 func (a *Agent) components() map[string]api.Component {
@@ -122,6 +133,9 @@ func (a *Agent) components() map[string]api.Component {
 		}
 		if c.Phase == "" {
 			c.Phase = string(install.Idle)
+		}
+		for _, manifest := range s.Refuses(a.now()) {
+			c.Refuses = append(c.Refuses, string(manifest))
 		}
 		all[name] = c
 	}
@@ -153,7 +167,7 @@ func (a *Agent) follow(ctx context.Context, sequences map[string]int64) {
 		if !ok {
 			continue
 		}
-		if d, known := a.directed[name]; !known || d.Sequence != sequence {
+		if d, known := a.directed[name]; !known || d.Sequence != sequence || !a.bound().Before(d.Expires) {
 			if err := a.fetchDirective(ctx, name); err != nil {
 				a.Log.WarnContext(ctx, "follow the directive", slog.String("component", name), slog.Any("error", err))
 				continue
@@ -163,9 +177,14 @@ func (a *Agent) follow(ctx context.Context, sequences map[string]int64) {
 	}
 }
 
+// refreshWithin bounds what a directive, which may be a recall, waits for newer metadata: without it, it is judged by what is at hand.
+const refreshWithin = 20 * time.Second
+
 // fetchDirective verifies the newest directive of a component and remembers its sequence and time. Only the poll loop calls it.
 func (a *Agent) fetchDirective(ctx context.Context, name string) error {
-	if err := a.anchors.refresh(ctx, a.bound(), a.componentNames()); err != nil {
+	limited, cancel := context.WithTimeout(ctx, refreshWithin)
+	defer cancel()
+	if err := a.anchors.refresh(limited, a.bound(), a.componentNames()); err != nil {
 		a.Log.WarnContext(ctx, "refresh the trusted metadata", slog.Any("error", err))
 	}
 	keys, err := a.anchors.director()
@@ -225,7 +244,7 @@ func target(t *api.Target) *install.Target {
 }
 
 // leases verifies the leases that came and lets the machines act on them.
-func (a *Agent) leases(ctx context.Context, reply api.CheckInReply, wishes []api.Wish) {
+func (a *Agent) leases(ctx context.Context, reply api.CheckInReply, wishes []wish) {
 	for _, envelope := range reply.Leases {
 		if err := a.lease(ctx, envelope, wishes); err != nil {
 			a.Log.WarnContext(ctx, "refuse a lease", slog.Any("error", err))
@@ -236,8 +255,9 @@ func (a *Agent) leases(ctx context.Context, reply api.CheckInReply, wishes []api
 	}
 }
 
-// lease gives a verified lease to the component that wished for it. One for this host that cannot be used is given back.
-func (a *Agent) lease(ctx context.Context, envelope json.RawMessage, wishes []api.Wish) error {
+// lease gives a verified lease to the component that wished for it. One that cannot be used is given back, whatever is wrong with it: so
+// nobody waits for its outcome, and the host asks again later and not at once.
+func (a *Agent) lease(ctx context.Context, envelope json.RawMessage, wishes []wish) error {
 	keys, err := a.anchors.director()
 	if err != nil {
 		return err
@@ -245,25 +265,41 @@ func (a *Agent) lease(ctx context.Context, envelope json.RawMessage, wishes []ap
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	refusal := error(fault.New(fault.Denied, "open a lease: nothing was wished for"))
+	about := claimed(envelope)
 	for _, wish := range wishes {
+		if about != wish.Component && len(wishes) > 1 {
+			continue
+		}
 		u := a.units[wish.Component]
 		l, err := trust.OpenLease(envelope, keys, trust.LeaseWanted{
 			Endpoint: a.Endpoint, Component: wish.Component, Rollout: wish.Rollout, Manifest: release.Digest(wish.Manifest),
-			Plan: u.prepared.Plan, Created: u.prepared.Created, Now: trust.LowerBound(a.now(), a.memory.Signed), Wall: a.now(),
+			Plan: wish.prepared.Plan, Created: wish.prepared.Created, Now: trust.LowerBound(a.now(), a.memory.Signed), Wall: a.now(),
 		})
 		if err == nil {
 			err = a.anchors.fresh(trust.LowerBound(a.now(), a.memory.Signed), wish.Component)
 		}
-		switch {
-		case err == nil:
+		if err == nil {
+			err = u.canProve(l)
+		}
+		if err == nil {
 			lease := install.Lease{ID: l.ID, Rollout: l.Rollout, Manifest: release.Digest(l.Manifest), Expires: l.Expires}
 			a.apply(ctx, u, install.Leased{At: a.now(), Lease: lease})
 			return nil
-		case fault.KindOf(err) == fault.Unavailable:
-			a.apply(ctx, u, install.Unfit{At: a.now(), Why: err.Error()})
-			return err
 		}
+		a.apply(ctx, u, install.Unfit{At: a.now(), Why: err.Error()})
 		refusal = err
 	}
 	return refusal
+}
+
+// claimed is the component that an envelope says it is for, before anything in it is believed: it only tells which wish it answers.
+func claimed(envelope []byte) string {
+	var outer struct {
+		Payload []byte `json:"payload"`
+	}
+	var l api.Lease
+	if json.Unmarshal(envelope, &outer) != nil || json.Unmarshal(outer.Payload, &l) != nil {
+		return ""
+	}
+	return l.Component
 }

@@ -16,9 +16,16 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/endpoint/installer"
 )
 
+// longestWait is how long a next try is put off at most. Where it seems to be longer the clock was set back, and nobody waits for a year.
+const longestWait = 5 * time.Minute
+
 // prepare downloads, verifies, stages and checks a release. Nothing that runs changes.
 func (a *Agent) prepare(ctx context.Context, u *unit, want install.Fetch) {
-	if a.Clock.Sleep(ctx, max(0, want.NotBefore.Sub(a.now()))) != nil {
+	wait := want.NotBefore.Sub(a.now())
+	if wait > longestWait {
+		wait = 0
+	}
+	if a.Clock.Sleep(ctx, max(0, wait)) != nil {
 		return
 	}
 	fetched, err := a.doPrepare(ctx, u, want.Target)
@@ -128,8 +135,8 @@ func (a *Agent) stage(ctx context.Context, u *unit, m release.Manifest, artifact
 
 // swap switches current to the slot. Whether a failed swap happened nevertheless, the disk tells.
 func (a *Agent) swap(ctx context.Context, u *unit, slot install.Slot) {
-	u.switched = a.now()
 	err := u.installer.Activate(ctx, installer.Slot(slot))
+	u.switched = a.now() // after it: a consumer that was started during the switch may have found the old release, and is told
 	if err == nil {
 		a.event(ctx, u, install.Swapped{At: a.now()})
 		return
@@ -150,8 +157,8 @@ func (a *Agent) swap(ctx context.Context, u *unit, slot install.Slot) {
 func (a *Agent) restore(ctx context.Context, u *unit, slot install.Slot) {
 	pause := 100 * time.Millisecond
 	for {
-		u.switched = a.now()
 		err := u.installer.Revert(ctx, installer.Slot(slot))
+		u.switched = a.now()
 		if err == nil {
 			a.taken(ctx, u, slot)
 			a.event(ctx, u, install.Restored{At: a.now()})

@@ -34,8 +34,8 @@ const (
 	// maxReports bounds the reports that wait for a control plane that is gone. The oldest go first: what a host runs now is told by
 	// its state, whatever is lost here.
 	maxReports = 500
-	// sendAtOnce bounds the reports of one check-in.
-	sendAtOnce = 100
+	// sendAtOnce bounds the reports of one check-in, so that the control plane takes it however long they are.
+	sendAtOnce = 32
 )
 
 // Journal keeps one small document through any crash.
@@ -103,9 +103,14 @@ func (m *memory) acknowledge(seq int64) {
 	}
 }
 
-// save writes the memory if it changed. The caller holds the lock.
+// save writes the memory if it changed. Where it does not fit, the oldest reports go: what the machines know is what keeps the host safe.
+// The caller holds the lock.
 func (a *Agent) save() error {
 	data, err := json.Marshal(a.memory)
+	for n := len(a.memory.Reports); err == nil && len(data) > SlotSize-journal.HeaderSize && n > 0; n = len(a.memory.Reports) {
+		a.memory.Reports = a.memory.Reports[(n+3)/4:]
+		data, err = json.Marshal(a.memory)
+	}
 	if err != nil {
 		return fmt.Errorf("encode the journal: %w", err)
 	}

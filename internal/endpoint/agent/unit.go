@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/consumer"
@@ -58,10 +60,26 @@ func newUnit(o Options, f component.File) (*unit, error) {
 	return u, nil
 }
 
+// downloadWithin bounds one attempt, so that a server that stalls does not hold it for ever. The next one goes on where it stopped.
+const downloadWithin = 10 * time.Minute
+
 // download fetches an artifact into a file of the component's own.
 func (u *unit) download(ctx context.Context, client *http.Client, url, path string, artifact release.Artifact) error {
+	ctx, cancel := context.WithTimeout(ctx, downloadWithin)
+	defer cancel()
 	fetcher := fetch.New(fetch.Options{Client: client, FS: u.fs, Reserve: reserve})
 	return fetcher.Fetch(ctx, fetch.Request{URL: url, Digest: artifact.Digest, Size: artifact.Size, Path: path})
+}
+
+// canProve tells whether this host can say "confirmed" before the lease's deadline. If it cannot it would count as silent, and a good
+// release would be halted for it.
+func (u *unit) canProve(l api.Lease) error {
+	need := time.Duration(u.file.Grace + u.file.Soak + 2*u.file.Interval)
+	if have := l.Deadline.Sub(l.Issued); have < need {
+		return fault.New(fault.Unavailable, "use lease %s: its deadline is %s after its grant, and this host takes %s to prove a release", l.ID, have, need).
+			Hint("make the plan's lease.deadline longer, or the component file's soak shorter")
+	}
+	return nil
 }
 
 // youngest is the age below which a process may not have set up its signal handlers yet.

@@ -160,6 +160,9 @@ func (p *program) doJoin(ctx context.Context, r identity.Record, token, fingerpr
 	if err != nil {
 		return fmt.Errorf("join: make a certificate request: %w", err)
 	}
+	if err := disk.MkdirAll(disk.OS{}, dir, 0o700); err != nil { // before the token is used up
+		return fault.New(fault.KindOf(err), "join: make the state directory: %w", err).Hint("choose a directory that this user may write to with --state")
+	}
 	described, _ := agent.Describe()
 	client := uplink.New(r.Server, identity.Pinned(fingerprint, address.Hostname()))
 	defer client.Close()
@@ -225,8 +228,11 @@ func (p *program) doRun(ctx context.Context, components string, log *slog.Logger
 	}
 	defer func() { err = errors.Join(err, unlock.Close()) }()
 	files, err := component.LoadDir(components)
-	if err != nil {
+	if err != nil && len(files) == 0 {
 		return err
+	}
+	if err != nil {
+		log.ErrorContext(ctx, "these component files are left out", slog.Any("error", err))
 	}
 	memory, err := journal.Open(disk.OS{}, filepath.Join(p.state, "journal"), agent.SlotSize)
 	if err != nil {
@@ -251,7 +257,8 @@ func (p *program) doRun(ctx context.Context, components string, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	return a.Run(ctx)
+	a.Run(ctx)
+	return nil
 }
 
 func (p *program) status() *cobra.Command {
