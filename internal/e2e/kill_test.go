@@ -17,7 +17,6 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/control/store/sqlite"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
-	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
@@ -207,6 +206,9 @@ func strike(hosts []*host, kind disktest.Kind, stride int) []*disktest.Faulty {
 	return faulty
 }
 
+// longestRetry is what a host waits at most before it tries again what failed.
+const longestRetry = 5 * time.Minute
+
 // heal runs every struck host's next agent on a sound disk, as soon as it was struck, until all are content. What is in use must be one
 // of the texts at any moment.
 func heal(t *testing.T, hosts []*host, faulty []*disktest.Faulty, content func(h *host) error, texts ...string) (struck int) {
@@ -221,6 +223,7 @@ func heal(t *testing.T, hosts []*host, faulty []*disktest.Faulty, content func(h
 			if !healed[i] && faulty[i].Struck() {
 				healed[i] = true
 				h.cut()
+				h.clock.move(longestRetry) // a host gives whoever mends its disk some time
 				h.fs, h.killed = disk.OS{}, nil
 				h.run()
 			}
@@ -295,9 +298,7 @@ func TestDiskFullAtEveryChange(t *testing.T) {
 	n, stride := changes()
 	p, hosts := fleetOf(t, n)
 	faulty := strike(hosts, disktest.Full, stride)
-	lasting := atOnce()
-	lasting.Lease = plan.Lease{Expires: plan.Duration(2 * time.Minute), Deadline: plan.Duration(4 * time.Minute)}
-	id := p.roll("v2", "good rules 2", lasting)
+	id := p.roll("v2", "good rules 2", atOnce())
 	eventually(t, "all to have v2 or to say that the disk is full", func() error {
 		for i, h := range hosts {
 			if s := h.state(); s.Current.Version != "v2" && (!faulty[i].Struck() || s.Why == "") {
@@ -306,9 +307,6 @@ func TestDiskFullAtEveryChange(t *testing.T) {
 		}
 		return nil
 	})
-	for _, h := range hosts {
-		h.clock.move(time.Minute) // a host gives whoever cleans up some time
-	}
 	heal(t, hosts, faulty, on("v2"), "good rules 1", "good rules 2")
 	p.await(id, "all to be confirmed", func(r api.Rollout) bool { return r.Confirmed == int64(n) && r.Harmed == 0 })
 }

@@ -121,6 +121,7 @@ func steps() plan.Plan {
 func atOnce() plan.Plan {
 	p := steps()
 	p.Name, p.Window = "at-once", plan.Window{Start: 1000, Growth: 1, Max: 1000}
+	p.Lease = plan.Lease{Expires: plan.Duration(10 * time.Minute), Deadline: plan.Duration(20 * time.Minute)}
 	p.Breaker = breaker.Params{Ceiling: 0.2, Alpha: 1e-200, Amber: 1e199}
 	p.Rings = []plan.Ring{{Name: "all", Hosts: 1000}, {Name: "rest", Share: 1}}
 	return p.Defaulted()

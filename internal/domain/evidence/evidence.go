@@ -15,7 +15,7 @@ import (
 type Requirement struct {
 	Confirmed   float64  `json:"confirmed,omitempty"`    // share of the ring's leased hosts that confirmed, 0 to 1; 0 means 1
 	Resolved    float64  `json:"resolved,omitempty"`     // share that confirmed or said goodbye, 0 to 1; 0 means 1
-	Bake        Duration `json:"bake,omitempty"`         // time since the ring was full and resolved
+	Bake        Duration `json:"bake,omitempty"`         // time since the ring was full and resolved, with its hosts heard
 	Boots       int64    `json:"boots,omitempty"`        // boots seen on confirmed hosts after activation
 	HostHours   float64  `json:"host_hours,omitempty"`   // hours that confirmed hosts ran the release
 	ExcessBelow float64  `json:"excess_below,omitempty"` // 99 % upper bound on the share of harmed hosts; 0 asks for none
@@ -26,6 +26,7 @@ type Facts struct {
 	Wanted    int64 // hosts that the ring should lease: its size, or all that there are
 	Leased    int64
 	Confirmed int64
+	Heard     int64 // of the confirmed, those heard lately: what nobody hears proves nothing
 	Goodbye   int64
 	Harmed    int64 // crashed, reverted or silent
 	Boots     int64
@@ -35,7 +36,7 @@ type Facts struct {
 
 // Lack is one thing still missing.
 type Lack struct {
-	Name string `json:"name"` // field of Requirement, as in JSON, or "leased"
+	Name string `json:"name"` // field of Requirement, as in JSON, or "leased" or "heard"
 	Have string `json:"have"`
 	Need string `json:"need"`
 }
@@ -51,8 +52,9 @@ func Missing(r Requirement, f Facts) []Lack {
 		}
 	}
 	need(f.Wanted > 0 && f.Leased >= f.Wanted, "leased", fmt.Sprint(f.Leased), fmt.Sprint(max(f.Wanted, 1)))
-	confirmed := atLeast(f.Leased, orOne(r.Confirmed))
+	confirmed := r.ConfirmedOf(f.Leased)
 	need(f.Confirmed >= confirmed, "confirmed", fmt.Sprint(f.Confirmed), fmt.Sprint(confirmed))
+	need(f.Confirmed < confirmed || f.Heard >= confirmed, "heard", fmt.Sprint(f.Heard), fmt.Sprint(confirmed))
 	resolved := atLeast(f.Leased, orOne(r.Resolved))
 	need(f.Confirmed+f.Goodbye+f.Harmed >= resolved, "resolved", fmt.Sprint(f.Confirmed+f.Goodbye+f.Harmed), fmt.Sprint(resolved))
 	need(f.Boots >= r.Boots, "boots", fmt.Sprint(f.Boots), fmt.Sprint(r.Boots))
@@ -64,6 +66,9 @@ func Missing(r Requirement, f Facts) []Lack {
 	need(f.Baked >= time.Duration(r.Bake), "bake", f.Baked.Round(time.Second).String(), r.Bake.String())
 	return lacks
 }
+
+// ConfirmedOf is how many hosts must confirm, and be heard during the bake, of a ring that leased so many.
+func (r Requirement) ConfirmedOf(leased int64) int64 { return atLeast(leased, orOne(r.Confirmed)) }
 
 // Check lists what is wrong with the requirement; path prefixes each problem.
 func (r Requirement) Check(path string) []fault.Problem {

@@ -11,7 +11,7 @@ import (
 // woke takes the fleet's new count and opens the next ring if the open one has shown enough. Rings also govern a complete rollout:
 // it is complete because nobody was left, and whoever comes later gets no more than the open ring holds.
 func (t *turn) woke(e Woke) {
-	t.Eligible, t.Remaining, t.Available = e.Eligible, e.Remaining, e.Available
+	t.Eligible, t.Remaining, t.Available, t.Heard = e.Eligible, e.Remaining, e.Available, e.Heard
 	t.settle()
 	if t.Armed(t.Last) {
 		t.judge()
@@ -19,8 +19,12 @@ func (t *turn) woke(e Woke) {
 	if t.Phase != Running && t.Phase != Complete {
 		return
 	}
-	if t.Alarm == breaker.Quiet && len(t.missing()) == 0 {
+	switch {
+	case t.Alarm != breaker.Quiet:
+	case len(t.missing()) == 0:
 		t.advance()
+	case t.deserted():
+		t.complete("ring %s is open and nobody is left for it", t.Plan.Rings[t.Ring].Name)
 	}
 	if t.Phase == Running {
 		t.do(t.wake())
@@ -31,25 +35,36 @@ func (t *turn) woke(e Woke) {
 func (t *turn) advance() {
 	done := t.Plan.Rings[t.Ring]
 	if t.Plan.Last(t.Ring) || t.Remaining == 0 {
-		if t.Phase == Complete {
-			return
-		}
-		t.enter(Complete, "every ring is confirmed")
-		t.watch()
-		t.record(DidComplete, "ring %s is confirmed and no eligible host is left: %d of %d exposed hosts confirmed", done.Name, t.Confirmed(), t.Exposed())
-		t.do(PublishDirective{}, Notify{Severity: "info", Text: fmt.Sprintf("%s %s is complete", t.Release.Component, t.Release.Version)})
+		t.complete("ring %s is confirmed and no eligible host is left", done.Name)
 		return
 	}
 	t.Ring++
 	t.Rings[t.Ring].Opened = t.Observed
-	t.Available = 0 // of the new ring: unknown until the next count
+	t.Available, t.Heard = 0, 0 // of the new ring: unknown until the next count
 	t.record(DidOpenRing, "ring %s has shown its evidence; ring %s of %d hosts is open", done.Name, t.Plan.Rings[t.Ring].Name, t.Size())
 }
 
-// settle notes when the open ring became full and resolved, which starts its bake.
+// deserted tells whether the open ring waits for hosts that are gone: the ones that were to fill it left the fleet, while those of the
+// ring before it are heard.
+func (t *turn) deserted() bool {
+	return t.Phase == Running && t.Ring > 0 && t.Rings[t.Ring].Leased == 0 && t.Remaining == 0 && t.Unconfirmed == 0 && t.Heard > 0
+}
+
+func (t *turn) complete(format, ring string) {
+	if t.Phase == Complete {
+		return
+	}
+	t.enter(Complete, "every ring is confirmed")
+	t.watch()
+	t.record(DidComplete, format+": %d of %d exposed hosts confirmed", ring, t.Confirmed(), t.Exposed())
+	t.do(PublishDirective{}, Notify{Severity: "info", Text: fmt.Sprintf("%s %s is complete", t.Release.Component, t.Release.Version)})
+}
+
+// settle notes when the open ring became full and resolved, which starts its bake. The bake starts over when its hosts are not heard.
 func (t *turn) settle() {
 	ring := &t.Rings[t.Ring]
-	full := ring.Leased > 0 && ring.Leased >= t.wanted() && ring.Resolved() >= ring.Leased
+	full := ring.Leased > 0 && ring.Leased >= t.wanted() && ring.Resolved() >= ring.Leased &&
+		t.Heard >= t.Plan.Rings[t.Ring].Evidence.ConfirmedOf(ring.Leased)
 	switch {
 	case !full:
 		ring.Settled = 0
@@ -70,7 +85,7 @@ func (s State) wanted() int64 {
 func (s State) missing() []evidence.Lack {
 	r := s.Rings[s.Ring]
 	facts := evidence.Facts{
-		Wanted: s.wanted(), Leased: r.Leased, Confirmed: r.Confirmed, Goodbye: r.Goodbye, Harmed: r.Harmed(),
+		Wanted: s.wanted(), Leased: r.Leased, Confirmed: r.Confirmed, Heard: s.Heard, Goodbye: r.Goodbye, Harmed: r.Harmed(),
 		Boots: r.Boots, HostHours: r.HostHours,
 	}
 	if r.Settled > 0 {
@@ -119,7 +134,11 @@ func (s State) idle() Waiting {
 
 func (s State) ringFull() Waiting {
 	lacks := s.missing()
-	if len(lacks) == 0 {
+	switch {
+	case s.Alarm == breaker.Amber:
+		return Waiting{WaitAmber, fmt.Sprintf("evidence %.3g is above amber %g: ring %s is full and no further ring opens; look at the harmed hosts",
+			s.Evidence(), s.Plan.Breaker.Amber, s.Plan.Rings[s.Ring].Name)}
+	case len(lacks) == 0:
 		return Waiting{WaitRing, fmt.Sprintf("ring %s has shown its evidence; the next one opens at the next look", s.Plan.Rings[s.Ring].Name)}
 	}
 	names := make([]string, len(lacks))

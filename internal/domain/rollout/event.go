@@ -39,6 +39,7 @@ type Host struct {
 	Subject  fleet.Subject    `json:"subject"`
 	Tenant   Scope            `json:"tenant"`
 	Site     Scope            `json:"site"`
+	Fleet    int64            `json:"fleet"` // endpoints that the release is for
 	// Prior is the outcome of its earlier lease in this rollout, PriorRing the ring of that lease; Unleased if it had none.
 	Prior     Outcome `json:"prior,omitempty"`
 	PriorRing int     `json:"prior_ring,omitempty"`
@@ -80,7 +81,8 @@ type Woke struct {
 	At        time.Time `json:"at"`
 	Eligible  int64     `json:"eligible"`  // hosts that the release is for, heard lately or exposed
 	Remaining int64     `json:"remaining"` // of them, not exposed in this rollout
-	Available int64     `json:"available"` // of those, selected by the open ring
+	Available int64     `json:"available"` // of those, selected by the open ring and within the caps
+	Heard     int64     `json:"heard"`     // confirmed hosts of the open ring that were heard lately; of the one before while it has none
 }
 
 // OperatorActed is a person's or a script's command.

@@ -125,10 +125,10 @@ func (t *turn) ringRefusal(h Host) (Waiting, bool) {
 	case t.Rings[t.Ring].Leased >= t.Size():
 		return t.ringFull(), true
 	}
-	if limit := capOf(t.Plan.Caps.Tenant, h.Tenant); h.Tenant.Exposed >= limit {
+	if limit := CapOf(t.Plan.Caps.Tenant, h.Tenant, h.Fleet); h.Tenant.Exposed >= limit {
 		return Waiting{WaitTenant, fmt.Sprintf("tenant %s has its share of the early rings: %d of %d hosts", h.Tenant.Name, h.Tenant.Exposed, limit)}, true
 	}
-	if limit := capOf(t.Plan.Caps.Site, h.Site); h.Site.Exposed >= limit {
+	if limit := CapOf(t.Plan.Caps.Site, h.Site, h.Fleet); h.Site.Exposed >= limit {
 		return Waiting{WaitSite, fmt.Sprintf("site %s has its share of the early rings: %d of %d hosts", h.Site.Name, h.Site.Exposed, limit)}, true
 	}
 	return Waiting{}, false
@@ -140,8 +140,10 @@ func (s State) Allowed() int64 { return max(1, int64(s.Window)) }
 // rounding keeps 0.29 of 100 at 29, where floating point says 28.999999999999996.
 const rounding = 1e-6
 
-func capOf(share float64, scope Scope) int64 {
-	if share == 0 {
+// CapOf is how many hosts of a tenant or site may be exposed before the last ring. Hosts without a site share none, and a tenant or site
+// that is the whole fleet has nobody to leave room for.
+func CapOf(share float64, scope Scope, fleet int64) int64 {
+	if share == 0 || scope.Name == "" || scope.Size >= fleet {
 		return math.MaxInt64
 	}
 	return max(1, int64(share*float64(scope.Size)+rounding))

@@ -14,12 +14,11 @@ func (t *turn) outcome(e OutcomeKnown) {
 	}
 	armed, counts := t.Armed(t.Last), t.Breaker
 	ring := &t.Rings[e.Ring]
-	if was := ring.count(e.Was); was != nil {
-		*was--
-	} else {
-		t.Unconfirmed--
+	t.tally(ring, e.Was, -1)
+	t.tally(ring, to, 1)
+	if to == Confirmed && e.Ring == t.Ring {
+		t.Heard++
 	}
-	*ring.count(to)++
 	t.book(e.Was, to)
 	t.ramp(e.Was, to)
 	if to == Rejected {
@@ -38,6 +37,15 @@ func (t *turn) outcome(e OutcomeKnown) {
 	t.settle()
 }
 
+// tally counts n more hosts of an outcome.
+func (t *turn) tally(ring *RingState, o Outcome, n int64) {
+	if c := ring.count(o); c != nil {
+		*c += n
+	} else {
+		t.Unconfirmed += n
+	}
+}
+
 // Follow tells what becomes of a lease whose outcome was known as was when heard is reported; false if that changes nothing. A host that
 // is heard after its deadline is late: the silence stands.
 func Follow(was, heard Outcome) (Outcome, bool) {
@@ -52,8 +60,8 @@ func follows(was, to Outcome) bool {
 	switch was {
 	case Pending:
 		return to == Confirmed || to == Crashed || to == Reverted || to == Silent || to == Goodbye || to == Rejected
-	case Goodbye:
-		return to == Confirmed || to == Crashed || to == Reverted
+	case Goodbye: // pending: it is back, and goes on proving
+		return to == Pending || to == Confirmed || to == Crashed || to == Reverted
 	case Confirmed:
 		return to == Crashed || to == Reverted
 	case Silent:

@@ -27,7 +27,7 @@ import (
 //	outcome h1..h3 confirmed [was=pending] [ring=0]
 //	booted h1..h3 [times=3]
 //	recovered h1
-//	woke [eligible= remaining= available=]       one look, by default at what the fleet counts to
+//	woke [eligible= remaining= available= heard=]  one look, by default at what the fleet counts to, with all confirmed hosts heard
 //	live for=15m                                 a look every half minute
 //	operator pause actor=ann [reason=why]
 //	state, waiting, missing                      show what there is
@@ -247,7 +247,7 @@ func (w *world) ask(t testing.TB, d *datadriven.TestData, name string, h *host) 
 	d.MaybeScanArgs(t, "os", &h.subject.Attributes.OS)
 	asking := rollout.Host{
 		Endpoint: fleet.EndpointID(name), Subject: h.subject, Prior: h.prior, PriorRing: h.ring,
-		Tenant: w.scope("tenant", string(h.subject.Tenant)), Site: w.scope("site", h.subject.Attributes.Site),
+		Tenant: w.scope("tenant", string(h.subject.Tenant)), Site: w.scope("site", h.subject.Attributes.Site), Fleet: 1000,
 	}
 	effects := w.step(t, rollout.LeaseAsked{At: w.now, Host: asking})
 	for _, e := range effects {
@@ -297,6 +297,8 @@ func (w *world) census(t testing.TB, d *datadriven.TestData) rollout.Woke {
 	d.MaybeScanArgs(t, "remaining", &e.Remaining)
 	e.Available = e.Remaining
 	d.MaybeScanArgs(t, "available", &e.Available)
+	e.Heard = allHeard(w.state)
+	d.MaybeScanArgs(t, "heard", &e.Heard)
 	return e
 }
 

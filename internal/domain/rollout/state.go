@@ -58,7 +58,8 @@ type State struct {
 
 	Eligible  int64 `json:"eligible"`  // hosts that the release is for and that were heard lately, exposed or not
 	Remaining int64 `json:"remaining"` // those of them not exposed yet
-	Available int64 `json:"available"` // those of them that the open ring selects
+	Available int64 `json:"available"` // those of them that the open ring selects, within the caps
+	Heard     int64 `json:"heard"`     // confirmed hosts of the open ring that were heard lately
 
 	Started   time.Time     `json:"started"`
 	Last      time.Time     `json:"last"`     // of the newest event; goes back only with the clock, by more than MaxGap

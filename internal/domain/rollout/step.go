@@ -71,7 +71,11 @@ func (t *turn) pass(at time.Time) {
 	gap = min(max(gap, 0), MaxGap)
 	t.Observed += gap
 	for i := range t.Rings {
-		t.Rings[i].HostHours += float64(t.Rings[i].Confirmed) * gap.Hours()
+		running := t.Rings[i].Confirmed
+		if i == t.Ring {
+			running = min(running, t.Heard)
+		}
+		t.Rings[i].HostHours += float64(running) * gap.Hours()
 	}
 }
 
@@ -114,6 +118,7 @@ func (t *turn) operator(e OperatorActed) {
 			return
 		}
 		t.enter(Halted, e.Reason)
+		t.watch()
 		t.record(DidHalt, "%s halted it%s; %d hosts are exposed, nobody new will be", e.Actor, because, t.Exposed())
 	case RollBack:
 		if t.Phase.Recalls() {

@@ -88,7 +88,7 @@ func TestCodec(t *testing.T) {
 		rollout.OutcomeKnown{At: at, Endpoint: "ep", Ring: 1, Was: rollout.Pending, Outcome: rollout.Crashed, Detail: "index out of range"},
 		rollout.HostRecovered{At: at, Endpoint: "ep", Was: rollout.Crashed},
 		rollout.HostBooted{At: at, Endpoint: "ep", Ring: 2},
-		rollout.Woke{At: at, Eligible: 3, Remaining: 2, Available: 1},
+		rollout.Woke{At: at, Eligible: 3, Remaining: 2, Available: 1, Heard: 1},
 		rollout.OperatorActed{At: at, Action: rollout.Halt, Actor: "ann", Reason: "doubt"},
 	} {
 		name, data, err := rollout.EncodeEvent(e)

@@ -200,7 +200,7 @@ func (s *story) draw(t *teller) (e rollout.Event, h *host) {
 	case kind < 14:
 		return rollout.LeaseAsked{At: s.now, Host: rollout.Host{
 			Endpoint: id, Subject: h.subject, Prior: h.prior, PriorRing: h.ring,
-			Tenant: s.scope(string(h.subject.Tenant), ""), Site: s.scope("", h.subject.Attributes.Site),
+			Tenant: s.scope(string(h.subject.Tenant), ""), Site: s.scope("", h.subject.Attributes.Site), Fleet: int64(len(s.fleet)),
 		}}, h
 	case kind < 25:
 		outcome := rollout.Confirmed
@@ -232,7 +232,7 @@ func (s *story) any(i int, prior rollout.Outcome) int {
 }
 
 func (s *story) look() rollout.Woke {
-	e := rollout.Woke{At: s.now, Eligible: int64(len(s.fleet))}
+	e := rollout.Woke{At: s.now, Eligible: int64(len(s.fleet)), Heard: allHeard(s.state)}
 	for _, h := range s.fleet {
 		if !placed(h) {
 			e.Remaining++
@@ -264,8 +264,20 @@ func (s *story) lie(t *teller) rollout.Event {
 	case 4:
 		return rollout.HostRecovered{At: s.now, Endpoint: "liar", Was: outcome()}
 	default:
-		return rollout.Woke{At: s.now, Eligible: number(), Remaining: number(), Available: number()}
+		return rollout.Woke{At: s.now, Eligible: number(), Remaining: number(), Available: number(), Heard: number()}
 	}
+}
+
+// allHeard is the count of a caller that hears every confirmed host.
+func allHeard(s rollout.State) int64 {
+	if len(s.Rings) == 0 {
+		return 0
+	}
+	k := s.Ring
+	if k > 0 && s.Rings[k].Leased == 0 {
+		k--
+	}
+	return s.Rings[k].Confirmed
 }
 
 // learn is the caller's own book-keeping.
@@ -273,7 +285,11 @@ func (s *story) learn(c chapter, h *host) {
 	gap := min(max(c.after.Last.Sub(c.before.Last), 0), rollout.MaxGap)
 	for k := range s.hours {
 		if !c.before.Phase.Final() {
-			s.hours[k] += float64(c.before.Rings[k].Confirmed) * gap.Hours()
+			running := c.before.Rings[k].Confirmed
+			if k == c.before.Ring {
+				running = min(running, c.before.Heard)
+			}
+			s.hours[k] += float64(running) * gap.Hours()
 		}
 	}
 	switch e := c.event.(type) {
@@ -312,6 +328,7 @@ func (s *story) facts(k int) evidence.Facts {
 		switch {
 		case h.prior == rollout.Confirmed:
 			f.Confirmed++
+			f.Heard++
 		case h.prior == rollout.Goodbye:
 			f.Goodbye++
 		case h.prior.Harms():
