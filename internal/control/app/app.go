@@ -69,6 +69,8 @@ const (
 	tick          = 100 * time.Millisecond
 	flush         = 2 * time.Second
 	reach         = 15 * time.Minute
+	grace         = 150 * time.Second // more than an agent that cannot reach the control plane waits between two tries
+	hearing       = 15 * time.Second  // beyond three polls
 	freshness     = time.Hour
 	refresh       = time.Minute
 	drainWithin   = 5 * time.Second
@@ -122,7 +124,7 @@ func (a *App) open(ctx context.Context) error {
 	a.engine, err = engine.New(ctx, engine.Options{
 		Store: a.store, Releases: a.store, Directives: a.store, Fleet: a.fleet, Signer: a.repo,
 		Notifier: notify.Log{Logger: component(a.Log, "notify")}, Clock: a.Clock, Log: component(a.Log, "engine"), NewID: newID,
-		Tick: tick, Grace: 3*a.PollActive + a.PollIdle, Reach: reach, Freshness: freshness,
+		Tick: tick, Grace: a.PollIdle + grace, Reach: reach, Hearing: 3*a.PollIdle + hearing, Freshness: freshness,
 	})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
@@ -28,8 +29,9 @@ type notice struct {
 	candidate *api.Target  // of the one on its way
 	named     []rollout.ID // of these two; replaced, never changed
 	directive store.Directive
-	tried     int64 // newest sequence that may be stored
-	stale     bool  // a change is in no directive yet
+	tried     int64                   // newest sequence that may be stored
+	stale     bool                    // a change is in no directive yet
+	barred    map[release.Digest]bool // manifests that were recalled
 }
 
 // listed is a rollout as a directive sees it.
@@ -45,7 +47,7 @@ func newBoard() *board { return &board{components: map[string]*notice{}} }
 func (b *board) of(component string) *notice {
 	n, ok := b.components[component]
 	if !ok {
-		n = &notice{rollouts: map[rollout.ID]listed{}}
+		n = &notice{rollouts: map[rollout.ID]listed{}, barred: map[release.Digest]bool{}}
 		b.components[component] = n
 	}
 	return n
@@ -88,6 +90,21 @@ func (n *notice) newest(phases ...rollout.Phase) *api.Target {
 		return nil
 	}
 	return &best.target
+}
+
+// bar notes that a release was recalled.
+func (b *board) bar(component string, manifest release.Digest) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.of(component).barred[manifest] = true
+}
+
+// barred tells whether the release was recalled, by this rollout or another.
+func (b *board) barred(s rollout.State) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	n, ok := b.components[s.Release.Component]
+	return ok && n.barred[s.Release.Manifest]
 }
 
 // current tells whether the component's directive names the rollout, so that leases of it mean something.
@@ -179,6 +196,7 @@ func (e *Engine) seal(ctx context.Context, d api.Directive) (store.Directive, er
 			recalled.Artifacts = append(recalled.Artifacts, string(a))
 		}
 		d.Recalls = append(d.Recalls, recalled)
+		e.board.bar(d.Component, r.Manifest)
 	}
 	envelope, err := e.Signer.Sign(ctx, d)
 	return store.Directive{Component: d.Component, Sequence: d.Sequence, Envelope: envelope, Issued: d.Issued}, err

@@ -57,7 +57,8 @@ type Directives interface {
 type Fleet interface {
 	Get(id fleet.EndpointID) (registry.Endpoint, bool)
 	Count(q registry.Question) registry.Census
-	Sizes(component string, tenant fleet.TenantID, site string) (inTenant, inSite int64)
+	Sizes(component string) registry.Sizes
+	Listen(component string, since, before time.Time, but func(fleet.EndpointID) bool) (heard, known int)
 }
 
 // Signer signs with the director's online key.
@@ -86,6 +87,7 @@ type Options struct {
 	Tick      time.Duration // how often deadlines and wake-ups are looked at
 	Grace     time.Duration // what hosts get on top of their deadlines after the server was not listening
 	Reach     time.Duration // a host that was not heard for so long is not waited for
+	Hearing   time.Duration // a host that was not heard for so long is not heard: it proves nothing
 	Freshness time.Duration // life of a directive; it is renewed at half of it
 }
 
@@ -98,12 +100,14 @@ type Engine struct {
 	rollouts map[rollout.ID]*entry
 	order    int64 // of the newest rollout
 	board    *board
+
+	listening time.Time // since when the fleet can be heard: the start, or the end of an outage; only Run's goroutine touches it
 }
 
 // New loads every rollout from the store, publishes a directive for each component that has one, and takes in the reports that were
 // stored but not yet decided on. Outstanding leases get the grace: nobody was listening meanwhile.
 func New(ctx context.Context, o Options) (*Engine, error) {
-	e := &Engine{Options: o, rollouts: map[rollout.ID]*entry{}, board: newBoard()}
+	e := &Engine{Options: o, rollouts: map[rollout.ID]*entry{}, board: newBoard(), listening: o.Clock.Now()}
 	if err := e.adopt(ctx, ""); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ type attempt struct {
 
 func newEntry() *entry {
 	return &entry{
-		leases: map[fleet.EndpointID]store.Lease{}, due: deadlines{at: map[fleet.EndpointID]time.Time{}},
+		leases: map[fleet.EndpointID]store.Lease{}, due: deadlines{at: map[fleet.EndpointID]time.Time{}, extended: map[fleet.EndpointID]int{}},
 		tenants: map[fleet.TenantID]int64{}, sites: map[string]int64{},
 	}
 }
@@ -106,6 +106,23 @@ func (r *entry) rest(now time.Time, looked bool) {
 type deadlines struct {
 	mu sync.RWMutex
 	at map[fleet.EndpointID]time.Time
+
+	extended map[fleet.EndpointID]int // times that a host got more time because it was heard proving
+}
+
+// mostExtensions bounds how often a host that is still proving gets more time.
+const mostExtensions = 3
+
+// again gives a host more time, and tells whether it had any left to get.
+func (d *deadlines) again(id fleet.EndpointID, at time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.extended[id] >= mostExtensions {
+		return false
+	}
+	d.extended[id]++
+	d.at[id] = at
+	return true
 }
 
 func (d *deadlines) set(id fleet.EndpointID, at time.Time) {
@@ -118,6 +135,7 @@ func (d *deadlines) drop(id fleet.EndpointID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.at, id)
+	delete(d.extended, id)
 }
 
 func (d *deadlines) extend(by time.Duration) {

@@ -27,7 +27,7 @@ func (e *Engine) Ask(ctx context.Context, id fleet.EndpointID, wish api.Wish) (e
 		return nil, "", err
 	}
 	defer r.mu.Unlock()
-	if string(r.state.Release.Manifest) != wish.Manifest || !e.board.current(r.state) {
+	if string(r.state.Release.Manifest) != wish.Manifest || !e.board.current(r.state) || e.board.barred(r.state) {
 		return nil, "the rollout is not for this release any more; fetch the directive again", nil
 	}
 	host, ok := e.host(r, id)
@@ -50,6 +50,35 @@ func wire(s rollout.State, l store.Lease) api.Lease {
 		ID: l.ID, Endpoint: string(l.Endpoint), Component: s.Release.Component, Rollout: string(s.ID), Manifest: string(s.Release.Manifest),
 		Ring: l.Ring, Started: s.Started, Issued: l.Issued, Expires: l.Expires, Deadline: l.Deadline,
 	}
+}
+
+// Returned notes that a host is proving a release. One that had said goodbye is back: it counts as unconfirmed again.
+func (e *Engine) Returned(ctx context.Context, id fleet.EndpointID, component string) error {
+	for _, named := range e.board.named(component) {
+		r, err := e.entry(named)
+		if err != nil {
+			continue
+		}
+		if err := e.returned(ctx, r, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) returned(ctx context.Context, r *entry, id fleet.EndpointID) error {
+	if err := e.hold(ctx, r); err != nil {
+		return err
+	}
+	defer r.mu.Unlock()
+	l, ok := r.leases[id]
+	if !ok || l.Outcome != rollout.Goodbye {
+		return nil
+	}
+	_, err := e.step(ctx, r, rollout.OutcomeKnown{
+		At: stamp(e.Clock.Now()), Endpoint: id, Ring: l.Ring, Was: l.Outcome, Outcome: rollout.Pending, Detail: "is back and proves on",
+	}, nil)
+	return err
 }
 
 // Pending tells whether an endpoint holds a lease without an outcome: it should be heard often. It waits for no decision.
@@ -155,7 +184,7 @@ func (e *Engine) eventOf(report api.Report, l store.Lease) rollout.Event {
 		return rollout.HostBooted{At: at, Endpoint: l.Endpoint, Ring: l.Ring}
 	}
 	outcome := rollout.Outcome(report.Outcome)
-	if _, follows := rollout.Follow(l.Outcome, outcome); !follows || outcome == rollout.Silent || outcome == rollout.Late {
+	if _, follows := rollout.Follow(l.Outcome, outcome); !follows || outcome == rollout.Silent || outcome == rollout.Late || outcome == rollout.Pending {
 		return nil
 	}
 	return rollout.OutcomeKnown{At: at, Endpoint: l.Endpoint, Ring: l.Ring, Was: l.Outcome, Outcome: outcome, Detail: clip(report.Detail)}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
@@ -153,6 +154,9 @@ func (e *Engine) leaseAfter(r *entry, event rollout.Event) *store.Lease {
 		l, ok := r.leases[event.Endpoint]
 		if outcome, follows := rollout.Follow(l.Outcome, event.Outcome); ok && follows {
 			l.Outcome, l.Known, l.Detail = outcome, event.At, event.Detail
+			if outcome == rollout.Pending { // it is back, and has its time again
+				l.Issued, l.Deadline, l.Known = event.At, event.At.Add(time.Duration(r.state.Plan.Lease.Deadline)), time.Time{}
+			}
 			return &l
 		}
 	case rollout.HostRecovered:
@@ -190,7 +194,9 @@ func (e *Engine) act(ctx context.Context, r *entry, event rollout.Event, effects
 		case rollout.Record:
 			e.Log.DebugContext(ctx, "decided", slog.String("rollout", string(r.state.ID)), slog.String("verdict", string(effect.Verdict)),
 				slog.String("reason", effect.Reason), slog.Float64("evidence", effect.Evidence))
-		case rollout.GrantLease, rollout.RefuseLease, rollout.RecallRelease, rollout.OpenIncident:
+		case rollout.RecallRelease:
+			e.board.bar(r.state.Release.Component, r.state.Release.Manifest)
+		case rollout.GrantLease, rollout.RefuseLease, rollout.OpenIncident:
 		}
 	}
 }
@@ -201,17 +207,22 @@ func (e *Engine) host(r *entry, id fleet.EndpointID) (rollout.Host, bool) {
 	if !ok {
 		return rollout.Host{}, false
 	}
-	tenant, site := known.Subject.Tenant, known.Subject.Attributes.Site
-	h := rollout.Host{
-		Endpoint: id, Subject: known.Subject,
-		Tenant: rollout.Scope{Name: string(tenant), Exposed: r.tenants[tenant]},
-		Site:   rollout.Scope{Name: site, Exposed: r.sites[site]},
-	}
+	h := rollout.Host{Endpoint: id, Subject: known.Subject}
+	sizes := registry.Sizes{}
 	if caps := r.state.Plan.Caps; caps.Tenant > 0 || caps.Site > 0 {
-		h.Tenant.Size, h.Site.Size = e.Fleet.Sizes(r.state.Release.Component, tenant, site)
+		sizes = e.Fleet.Sizes(r.state.Release.Component)
 	}
+	h.Fleet = sizes.Fleet
+	h.Tenant, h.Site = r.scopes(known.Subject, sizes)
 	if l, had := r.leases[id]; had {
 		h.Prior, h.PriorRing = l.Outcome, l.Ring
 	}
 	return h, true
+}
+
+// scopes are the tenant and the site of a host, with what is exposed of them.
+func (r *entry) scopes(s fleet.Subject, sizes registry.Sizes) (tenant, site rollout.Scope) {
+	tenant = rollout.Scope{Name: string(s.Tenant), Size: sizes.Tenants[s.Tenant], Exposed: r.tenants[s.Tenant]}
+	site = rollout.Scope{Name: s.Attributes.Site, Size: sizes.Sites[s.Attributes.Site], Exposed: r.sites[s.Attributes.Site]}
+	return tenant, site
 }

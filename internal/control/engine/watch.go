@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
@@ -68,7 +70,10 @@ func (e *Engine) keepTime(ctx context.Context, r *entry, now time.Time) error {
 		return err
 	}
 	defer r.mu.Unlock()
-	for _, id := range r.due.passed(now) {
+	if err := e.follow(ctx, r, now); err != nil {
+		return err
+	}
+	for _, id := range e.silent(ctx, r, now) {
 		event := rollout.OutcomeKnown{
 			At: stamp(now), Endpoint: id, Ring: r.leases[id].Ring, Was: r.leases[id].Outcome, Outcome: rollout.Silent,
 			Detail: "no word until its deadline",
@@ -89,14 +94,100 @@ func (e *Engine) keepTime(ctx context.Context, r *entry, now time.Time) error {
 	return err
 }
 
+// follow ends a rollout whose release was recalled by another one of the same release.
+func (e *Engine) follow(ctx context.Context, r *entry, now time.Time) error {
+	s := r.state
+	if s.Phase.Final() || !e.board.barred(s) {
+		return nil
+	}
+	_, err := e.step(ctx, r, rollout.OperatorActed{
+		At: stamp(now), Action: rollout.RollBack, Actor: "firebreak", Reason: "the release was recalled by another rollout",
+	}, nil)
+	return err
+}
+
+// silent lists the hosts whose deadline has passed without a word. A host that is heard and says that it is still proving is not silent,
+// for a while. When nobody else is heard either, it is the line that is down: everybody's deadline waits.
+func (e *Engine) silent(ctx context.Context, r *entry, now time.Time) []fleet.EndpointID {
+	passed := r.due.passed(now)
+	if len(passed) > 0 && e.deaf(r, now) {
+		e.Log.WarnContext(ctx, "no host is heard, whether it holds a lease or not; deadlines are extended", slog.String("rollout", string(r.state.ID)))
+		r.due.extend(e.Grace)
+		return nil
+	}
+	return slices.DeleteFunc(passed, func(id fleet.EndpointID) bool {
+		return e.stillProving(r, id, now) && r.due.again(id, now.Add(time.Duration(r.state.Plan.Lease.Deadline)))
+	})
+}
+
+func (e *Engine) stillProving(r *entry, id fleet.EndpointID, now time.Time) bool {
+	host, ok := e.Fleet.Get(id)
+	phase := host.Components[r.state.Release.Component].Phase
+	return ok && !host.LastSeen.Before(now.Add(-e.Hearing)) && (phase == "activating" || phase == "proving")
+}
+
+// bystanders is how many hosts without a lease must have been heard before, for their silence to mean something.
+const bystanders = 3
+
+// deaf tells whether the hosts that hold no lease have all fallen silent: no release does that.
+func (e *Engine) deaf(r *entry, now time.Time) bool {
+	heard, known := e.Fleet.Listen(r.state.Release.Component, now.Add(-e.Hearing), now.Add(-e.Hearing-e.Reach), r.due.has)
+	return known >= bystanders && heard == 0
+}
+
+// census counts the fleet for a rollout. Hosts that were not heard lately are not waited for; but for some time after a start or an
+// outage all are: whoever was not heard then may just not have had its turn.
 func (e *Engine) census(r *entry, now time.Time) rollout.Woke {
 	s := r.state
-	q := registry.Question{Component: s.Release.Component, Since: now.Add(-e.Reach), Exposed: r.exposed, Ring: s.Plan.Rings[s.Ring].Select}
-	if s.Plan.Last(s.Ring) { // an early ring waits for hosts that take the release; the last does not wait for those that never will
-		q.Refused = string(s.Release.Manifest)
+	if e.deaf(r, now) {
+		e.listening = now
+	}
+	q := registry.Question{
+		Component: s.Release.Component, Exposed: r.exposed, Ring: s.Plan.Rings[s.Ring].Select, Refused: string(s.Release.Manifest),
+		Fits: e.fits(r), Proving: proving(r), Hearing: now.Add(-e.Hearing),
+	}
+	if now.Sub(e.listening) >= e.Reach {
+		q.Since = now.Add(-e.Reach)
 	}
 	c := e.Fleet.Count(q)
-	return rollout.Woke{At: stamp(now), Eligible: c.Eligible, Remaining: c.Remaining, Available: c.Available}
+	return rollout.Woke{At: stamp(now), Eligible: c.Eligible, Remaining: c.Remaining, Available: c.Available, Heard: c.Heard}
+}
+
+// proving picks the confirmed hosts of the open ring; of the one before while it has none.
+func proving(r *entry) func(fleet.EndpointID) bool {
+	ring := r.state.Ring
+	if ring > 0 && r.state.Rings[ring].Leased == 0 {
+		ring--
+	}
+	return func(id fleet.EndpointID) bool {
+		l, ok := r.leases[id]
+		return ok && l.Ring == ring && l.Outcome == rollout.Confirmed
+	}
+}
+
+// fits counts down what the plan's caps leave of each tenant and site; nil if there are none.
+func (e *Engine) fits(r *entry) func(fleet.Subject) bool {
+	caps := r.state.Plan.Caps
+	if caps.Tenant == 0 && caps.Site == 0 || r.state.Plan.Last(r.state.Ring) {
+		return nil
+	}
+	sizes := e.Fleet.Sizes(r.state.Release.Component)
+	tenants, sites := map[string]int64{}, map[string]int64{}
+	room := func(left map[string]int64, share float64, scope rollout.Scope) int64 {
+		if _, known := left[scope.Name]; !known {
+			left[scope.Name] = rollout.CapOf(share, scope, sizes.Fleet) - scope.Exposed
+		}
+		return left[scope.Name]
+	}
+	return func(s fleet.Subject) bool {
+		tenant, site := r.scopes(s, sizes)
+		if room(tenants, caps.Tenant, tenant) <= 0 || room(sites, caps.Site, site) <= 0 {
+			return false
+		}
+		tenants[tenant.Name]--
+		sites[site.Name]--
+		return true
+	}
 }
 
 // idle tells whether a wake-up of a complete rollout would be stored for nothing: nobody can ask it for leases any more, or nobody is
@@ -104,5 +195,5 @@ func (e *Engine) census(r *entry, now time.Time) rollout.Woke {
 func (e *Engine) idle(r *entry, w rollout.Woke) bool {
 	s := r.state
 	return s.Phase == rollout.Complete && (!e.board.current(s) ||
-		w.Remaining == 0 && s.Unconfirmed == 0 && s.Eligible == w.Eligible && s.Remaining == w.Remaining && s.Available == w.Available)
+		w.Remaining == 0 && s.Unconfirmed == 0 && s.Eligible == w.Eligible && s.Remaining == w.Remaining && s.Available == w.Available && s.Heard == w.Heard)
 }

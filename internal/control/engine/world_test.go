@@ -50,6 +50,8 @@ type world struct {
 	bell   *bell
 	ids    *atomic.Int64
 	seq    map[fleet.EndpointID]int64
+
+	hearing time.Duration // of the engine; by default hosts need not be heard at all
 }
 
 // open makes a world with n hosts and starts its engine.
@@ -62,7 +64,7 @@ func open(t *testing.T, n int) *world {
 	t.Cleanup(func() { _ = db.Close() })
 	w := &world{
 		t: t, db: db, store: &faulty{Store: db}, fleet: registry.New(), clock: &paced{Fixed: clock.At(start())}, pen: &pen{}, bell: &bell{},
-		ids: &atomic.Int64{}, seq: map[fleet.EndpointID]int64{},
+		ids: &atomic.Int64{}, seq: map[fleet.EndpointID]int64{}, hearing: 1000 * 24 * time.Hour,
 	}
 	w.join(n)
 	w.restart()
@@ -82,7 +84,7 @@ func (w *world) boot() error {
 		Store: w.store, Releases: w.db, Directives: w.store, Fleet: w.fleet, Signer: w.pen, Notifier: w.bell, Clock: w.clock,
 		Log:   slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		NewID: func(prefix string) string { return fmt.Sprintf("%s-%d", prefix, w.ids.Add(1)) },
-		Tick:  time.Second, Grace: grace, Reach: 30 * 24 * time.Hour, Freshness: freshness,
+		Tick:  time.Second, Grace: grace, Reach: 30 * 24 * time.Hour, Hearing: w.hearing, Freshness: freshness,
 	})
 	if err == nil {
 		w.engine = e

@@ -48,6 +48,14 @@ func (in *Ingest) converse(r *http.Request, id fleet.EndpointID, body api.CheckI
 		in.logFailure(r, "reports could not be stored; they will come again", broken)
 	}
 	reply.Ack = ack
+	for name, c := range body.Components {
+		if c.Phase != "activating" && c.Phase != "proving" {
+			continue
+		}
+		if err := in.Engine.Returned(r.Context(), id, name); err != nil {
+			in.logFailure(r, "a host's return could not be noted", err)
+		}
+	}
 	for _, wish := range body.Wishes {
 		refusal := notNow
 		if broken == nil {

@@ -46,6 +46,7 @@ type Engine interface {
 	Drain(ctx context.Context) error
 	Directive(component string) (envelope []byte, sequence int64)
 	Pending(id fleet.EndpointID, component string) bool
+	Returned(ctx context.Context, id fleet.EndpointID, component string) error
 }
 
 // CA gives endpoints their certificates.

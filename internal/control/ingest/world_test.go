@@ -351,6 +351,8 @@ func (o *obedient) Directive(component string) (envelope []byte, sequence int64)
 // Pending implements ingest.Engine.
 func (o *obedient) Pending(fleet.EndpointID, string) bool { return o.pending }
 
+func (o *obedient) Returned(context.Context, fleet.EndpointID, string) error { return nil }
+
 // files are a repository's.
 type files map[string]string
 

@@ -157,7 +157,8 @@ func (r *Registry) Unflushed(seen map[fleet.EndpointID]time.Time, changed ...End
 type Census struct {
 	Eligible  int64 // have the component and were heard since, or are exposed
 	Remaining int64 // of them, not exposed
-	Available int64 // of those, picked by the selector
+	Available int64 // of those, picked by the selector, as many as fit
+	Heard     int64 // of the proving hosts, those heard
 }
 
 // Question is whom a census counts.
@@ -166,7 +167,10 @@ type Question struct {
 	Since     time.Time                   // hosts that were not heard since are not waited for
 	Exposed   func(fleet.EndpointID) bool // those already exposed count as eligible, heard or not
 	Ring      fleet.Selector
-	Refused   string // manifest: hosts that say they refuse it are not waited for; empty: they are
+	Refused   string                      // manifest: hosts that say they refuse it are not waited for
+	Fits      func(fleet.Subject) bool    // whether one more such host may be exposed; asked once for each available host; nil: always
+	Proving   func(fleet.EndpointID) bool // hosts that are to be heard; nil: none
+	Hearing   time.Time                   // and since when
 }
 
 // Count takes a census of the hosts that have the component.
@@ -179,6 +183,9 @@ func (r *Registry) Count(q Question) Census {
 		if !has {
 			continue
 		}
+		if q.Proving != nil && q.Proving(id) && !e.LastSeen.Before(q.Hearing) {
+			count.Heard++
+		}
 		gone := q.Exposed(id)
 		if !gone && (e.LastSeen.Before(q.Since) || q.Refused != "" && slices.Contains(c.Refuses, q.Refused)) {
 			continue
@@ -188,29 +195,49 @@ func (r *Registry) Count(q Question) Census {
 			continue
 		}
 		count.Remaining++
-		if q.Ring.Matches(e.Subject) {
+		if q.Ring.Matches(e.Subject) && (q.Fits == nil || q.Fits(e.Subject)) {
 			count.Available++
 		}
 	}
 	return count
 }
 
-// Sizes counts the hosts that have the component in a tenant and in a site.
-func (r *Registry) Sizes(component string, tenant fleet.TenantID, site string) (inTenant, inSite int64) {
+// Sizes are how many hosts have a component: in all, by tenant and by site.
+type Sizes struct {
+	Fleet   int64
+	Tenants map[fleet.TenantID]int64
+	Sites   map[string]int64
+}
+
+// Sizes counts the hosts that have the component.
+func (r *Registry) Sizes(component string) Sizes {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	s := Sizes{Tenants: map[fleet.TenantID]int64{}, Sites: map[string]int64{}}
 	for _, e := range r.endpoints {
-		if _, has := e.Components[component]; !has {
-			continue
-		}
-		if e.Subject.Tenant == tenant {
-			inTenant++
-		}
-		if e.Subject.Attributes.Site == site {
-			inSite++
+		if _, has := e.Components[component]; has {
+			s.Fleet++
+			s.Tenants[e.Subject.Tenant]++
+			s.Sites[e.Subject.Attributes.Site]++
 		}
 	}
-	return inTenant, inSite
+	return s
+}
+
+// Listen tells how many hosts of the component, but those left out, were heard since a time, and how many since an earlier one.
+func (r *Registry) Listen(component string, since, before time.Time, but func(fleet.EndpointID) bool) (heard, known int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for id, e := range r.endpoints {
+		if _, has := e.Components[component]; !has || e.LastSeen.Before(before) || but(id) {
+			continue
+		}
+		known++
+		if !e.LastSeen.Before(since) {
+			heard++
+		}
+	}
+	return heard, known
 }
 
 // All lists the endpoints by id, from after on, at most limit.

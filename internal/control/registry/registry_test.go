@@ -71,11 +71,11 @@ func TestSizes(t *testing.T) {
 	r.Put(host("ep-1", "acme", "graz"))
 	r.Put(host("ep-2", "acme", "linz"))
 	r.Put(host("ep-3", "globex", "graz"))
-	if tenant, site := r.Sizes(component, "acme", "graz"); tenant != 2 || site != 2 {
-		t.Errorf("got %d in the tenant, %d in the site, want 2 and 2", tenant, site)
+	if got := r.Sizes(component); got.Fleet != 3 || got.Tenants["acme"] != 2 || got.Sites["graz"] != 2 {
+		t.Errorf("got %+v, want 3 in all, 2 in acme, 2 in graz", got)
 	}
-	if tenant, site := r.Sizes("other", "acme", "graz"); tenant != 0 || site != 0 {
-		t.Errorf("got %d in the tenant, %d in the site of another component, want none", tenant, site)
+	if got := r.Sizes("other"); got.Fleet != 0 || got.Tenants["acme"] != 0 || got.Sites["graz"] != 0 {
+		t.Errorf("got %+v of another component, want none", got)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestConcurrentUse(t *testing.T) {
 					t.Errorf("got %d components, want 2", len(e.Components))
 				}
 				r.Count(registry.Question{Component: component, Since: start(), Exposed: func(fleet.EndpointID) bool { return false }})
-				r.Sizes(component, "acme", "0")
+				r.Sizes(component)
 				seen, changed := r.Flush()
 				r.Unflushed(seen, changed...)
 				r.All("", 10)

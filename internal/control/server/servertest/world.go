@@ -73,7 +73,7 @@ func Open(t testing.TB, change func(*server.Options)) *World {
 	repo := w.repository(filepath.Join(dir, "keys"), log)
 	w.engine, err = engine.New(t.Context(), engine.Options{
 		Store: w.Store, Releases: w.Store, Directives: w.Store, Fleet: w.Fleet, Signer: repo, Notifier: nobody{}, Clock: w.clock, Log: log,
-		NewID: w.newID, Tick: time.Second, Grace: time.Minute, Reach: time.Hour, Freshness: time.Hour,
+		NewID: w.newID, Tick: time.Second, Grace: time.Minute, Reach: time.Hour, Hearing: 1000 * time.Hour, Freshness: time.Hour,
 	})
 	w.must(err)
 	options := server.Options{
