@@ -32,14 +32,17 @@ func (a *App) greet(ctx context.Context) error {
 			return nil
 		}
 	}
-	join, err := a.mint(ctx, store.Token{
+	join, joinToken, err := a.mint(store.Token{
 		Kind: store.JoinToken, Tenant: fleet.DefaultTenant, Note: "first start", Left: firstJoins, Expires: a.Clock.Now().Add(firstJoinLife),
 	})
 	if err != nil {
 		return err
 	}
-	operator, err := a.mint(ctx, store.Token{Kind: store.OperatorToken, Note: "first start"})
+	operator, operatorToken, err := a.mint(store.Token{Kind: store.OperatorToken, Note: "first start"})
 	if err != nil {
+		return err
+	}
+	if err = a.store.PutToken(ctx, joinToken); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(a.Out, `Firebreak is new here: keys and a certificate authority were made in %s.
@@ -54,20 +57,23 @@ Join a host (the token is good for %d hosts and %s):
 
 Console: %s
 `, a.Data, a.OperatorURL(), operator, firstJoins, firstJoinLife, a.AgentURL(), join, a.ca.Fingerprint(), a.OperatorURL())
-	return err
+	if err != nil {
+		return fmt.Errorf("print the operator token: %w", err)
+	}
+	return a.store.PutToken(ctx, operatorToken) // last: a token that was never seen would lock everybody out
 }
 
-func (a *App) mint(ctx context.Context, t store.Token) (secret string, err error) {
+func (a *App) mint(t store.Token) (secret string, row store.Token, err error) {
 	prefix := token.OperatorPrefix
 	if t.Kind == store.JoinToken {
 		prefix = token.JoinPrefix
 	}
 	minted, err := token.Mint(prefix, rand.Reader)
 	if err != nil {
-		return "", err
+		return "", store.Token{}, err
 	}
 	t.ID, t.Hash, t.Created = minted.ID, minted.Hash, a.Clock.Now()
-	return minted.Secret, a.store.PutToken(ctx, t)
+	return minted.Secret, t, nil
 }
 
 // serverCertificate keeps the agent port's certificate, and makes a new one when half of its life is over.

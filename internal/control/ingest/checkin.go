@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
@@ -27,6 +28,9 @@ func (in *Ingest) checkIn(w http.ResponseWriter, r *http.Request, id fleet.Endpo
 		return err
 	}
 	now := in.Clock.Now()
+	for name, c := range body.Components {
+		body.Components[name] = bounded(c)
+	}
 	in.Fleet.Update(id, attributesOf(body.Attributes), body.Components, body.Boot)
 	known, ok := in.Fleet.Seen(id, now)
 	if !ok {
@@ -97,7 +101,7 @@ func (in *Ingest) report(r *http.Request, id fleet.EndpointID, reports []api.Rep
 	}
 	rows := make([]store.Report, len(reports))
 	for i, report := range reports {
-		data, err := json.Marshal(report)
+		data, err := json.Marshal(clipped(report))
 		if err != nil {
 			return 0, fmt.Errorf("encode report %d: %w", report.Seq, err)
 		}
@@ -112,6 +116,35 @@ func (in *Ingest) report(r *http.Request, id fleet.EndpointID, reports []api.Rep
 		in.logFailure(r, "decide on new reports; will try again", err)
 	}
 	return ack, nil
+}
+
+// clipped bounds what one report may hold. A report that is too long must not come again and again, so it is not refused.
+func clipped(r api.Report) api.Report {
+	for _, text := range []*string{&r.Component, &r.Rollout, &r.Release, &r.Manifest, &r.Outcome} {
+		*text = clip(*text, maxText)
+	}
+	r.Detail = clip(r.Detail, maxDetail)
+	return r
+}
+
+// bounded bounds what is kept in memory of one component.
+func bounded(c api.Component) api.Component {
+	for _, text := range []*string{&c.Kind, &c.Version, &c.Artifact, &c.Previous, &c.Phase} {
+		*text = clip(*text, maxText)
+	}
+	c.Why = clip(c.Why, maxDetail)
+	c.Refuses = c.Refuses[:min(len(c.Refuses), maxRefuses)]
+	for i, manifest := range c.Refuses {
+		c.Refuses[i] = clip(manifest, maxText)
+	}
+	return c
+}
+
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "")
 }
 
 // poll tells when a host should come back: soon while it is on its way to a new release.

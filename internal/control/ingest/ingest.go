@@ -27,7 +27,9 @@ const (
 	maxReports    = 256
 	maxComponents = 64
 	maxWishes     = maxComponents
-	maxText       = 256 // bytes of any attribute or label
+	maxText       = 256     // bytes of any attribute or label
+	maxDetail     = 2 << 10 // of a report or a state
+	maxRefuses    = 16
 	maxLabels     = 64
 )
 

@@ -2,10 +2,13 @@ package plan
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 )
 
 // Check lists everything that is wrong with a defaulted plan, each with its path. An empty list means that it may be used.
@@ -115,15 +118,27 @@ func Within(signed, wanted Plan) []fault.Problem {
 			"is %d, which may be wider than the signed plan's share of %g; write a share", r.Hosts, s.Share)
 		c.require(s.Share == 0 || r.Share == 0 || r.Share <= s.Share, path+".share", "is wider than the signed plan's %g", s.Share)
 		c.require(wanted.NotBefore(i) >= signed.NotBefore(i), path, "opens after %s, the signed plan after %s", wanted.NotBefore(i), signed.NotBefore(i))
+		c.require(sameSelector(s.Select, r.Select), path+".select", "picks other hosts than the signed plan")
 		c.asksAsMuch(path+".evidence", s.Evidence, r.Evidence)
 	}
 	c.caps(signed.Caps, wanted.Caps)
 	c.require(wanted.Window.Start <= signed.Window.Start, "window.start", "is %d, the signed plan has %d", wanted.Window.Start, signed.Window.Start)
 	c.require(wanted.Window.Growth <= signed.Window.Growth, "window.growth", "is %g, the signed plan has %g", wanted.Window.Growth, signed.Window.Growth)
 	c.require(wanted.Window.Max <= signed.Window.Max, "window.max", "is %d, the signed plan has %d", wanted.Window.Max, signed.Window.Max)
+	c.require(wanted.Lease.Expires <= signed.Lease.Expires, "lease.expires", "is %s, the signed plan has %s", wanted.Lease.Expires, signed.Lease.Expires)
+	c.require(wanted.Lease.Deadline <= signed.Lease.Deadline, "lease.deadline", "is %s, the signed plan has %s", wanted.Lease.Deadline, signed.Lease.Deadline)
+	c.require(wanted.Watch >= signed.Watch, "watch", "is %s, the signed plan has %s", wanted.Watch, signed.Watch)
+	c.require(wanted.Breaker.Amber <= signed.Breaker.Amber, "breaker.amber", "is %g, the signed plan has %g", wanted.Breaker.Amber, signed.Breaker.Amber)
 	c.require(wanted.Breaker.Ceiling <= signed.Breaker.Ceiling, "breaker.ceiling", "is %g, the signed plan has %g", wanted.Breaker.Ceiling, signed.Breaker.Ceiling)
 	c.require(wanted.Breaker.Alpha >= signed.Breaker.Alpha, "breaker.alpha", "is %g, the signed plan has %g", wanted.Breaker.Alpha, signed.Breaker.Alpha)
 	return c.problems
+}
+
+func sameSelector(a, b fleet.Selector) bool {
+	return maps.EqualFunc(a, b, func(x, y []string) bool {
+		x, y = slices.Sorted(slices.Values(x)), slices.Sorted(slices.Values(y))
+		return slices.Equal(x, y)
+	})
 }
 
 // asksAsMuch lists what the signed plan wants to see in a ring and the wanted one does not.

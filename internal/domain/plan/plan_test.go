@@ -192,6 +192,11 @@ func TestWithin(t *testing.T) {
 			p.Rings[0].Evidence.Confirmed, p.Rings[0].Evidence.Resolved = 0.5, 0.5
 			p.Rings[0].Evidence.Boots, p.Rings[0].Evidence.HostHours, p.Rings[0].Evidence.ExcessBelow = -1, -1, 0
 		}, []string{"rings[0].evidence.confirmed", "rings[0].evidence.resolved", "rings[0].evidence.boots", "rings[0].evidence.host_hours"}},
+		"other hosts": {func(p *plan.Plan) { p.Rings[0].Select = fleet.Selector{"os": {"linux"}} }, []string{"rings[0].select"}},
+		"longer leases, shorter watch": {func(p *plan.Plan) {
+			p.Lease = plan.Lease{Expires: p.Lease.Expires + 1, Deadline: p.Lease.Deadline + 1}
+			p.Watch, p.Breaker.Amber = p.Watch-1, p.Breaker.Amber+1
+		}, []string{"lease.expires", "lease.deadline", "watch", "breaker.amber"}},
 		"lifts a cap":               {func(p *plan.Plan) { p.Caps = plan.Caps{Tenant: 1, Site: 0} }, nil},
 		"a breaker that holds more": {func(p *plan.Plan) { p.Breaker = breaker.Params{Ceiling: 1e-4, Alpha: 1e-3} }, nil},
 	} {

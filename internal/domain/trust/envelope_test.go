@@ -76,10 +76,10 @@ func TestInvariantI1I9LeasesAreRefused(t *testing.T) {
 		},
 		"nothing wanted": {func(l *api.Lease, w *trust.LeaseWanted) { l.Manifest, w.Manifest = "", "" }, fault.Denied, []string{"manifest"}},
 		"no id":          {func(l *api.Lease, _ *trust.LeaseWanted) { l.ID = "" }, fault.Denied, []string{"no id"}},
-		"past its time":  {func(l *api.Lease, w *trust.LeaseWanted) { w.Now = l.Expires }, fault.Unavailable, []string{"expired at 2026-03-01T12:11:00Z"}},
-		"ring not in the plan": {
-			func(l *api.Lease, _ *trust.LeaseWanted) { l.Ring = 3 }, fault.Denied,
-			[]string{"ring 3", "rings 0 to 2"},
+		"past its time":  {func(l *api.Lease, w *trust.LeaseWanted) { w.Now = l.Expires.Add(trust.LeaseSkew) }, fault.Unavailable, []string{"expired at 2026-03-01T12:11:00Z"}},
+		"ring beyond the signed plan too early": {
+			func(l *api.Lease, _ *trust.LeaseWanted) { l.Ring, l.Started = 3, l.Issued.Add(-119*time.Second) }, fault.Denied,
+			[]string{"ring 3 cannot open before 2026-03-01T12:10:01Z"},
 		},
 		"ring below the plan": {func(l *api.Lease, _ *trust.LeaseWanted) { l.Ring = -1 }, fault.Denied, []string{"ring -1"}},
 		"ring too early": {

@@ -64,13 +64,14 @@ func judgeSubject(what string, l api.Lease, want LeaseWanted) *fault.Error {
 }
 
 func judgeSchedule(what string, l api.Lease, want LeaseWanted) *fault.Error {
-	if l.Ring < 0 || l.Ring >= len(want.Plan.Rings) {
-		return fault.New(fault.Denied, "open %s: it names ring %d, the signed plan %q has rings 0 to %d", what, l.Ring, want.Plan.Name, len(want.Plan.Rings)-1)
+	if l.Ring < 0 || len(want.Plan.Rings) == 0 {
+		return fault.New(fault.Denied, "open %s: it names ring %d of the signed plan %q, which has no such ring", what, l.Ring, want.Plan.Name)
 	}
 	if l.Started.Before(want.Created) {
 		return fault.New(fault.Denied, "open %s: its rollout started at %s, before the release was made at %s", what, stamp(l.Started), stamp(want.Created))
 	}
-	opens := l.Started.Add(want.Plan.NotBefore(l.Ring))
+	// A rollout may go by a stricter plan with more rings; all that come later are as late as the signed plan's last.
+	opens := l.Started.Add(want.Plan.NotBefore(min(l.Ring, len(want.Plan.Rings)-1)))
 	if l.Issued.Before(opens) {
 		return fault.New(fault.Denied, "open %s: it was issued at %s, but by the signed plan ring %d cannot open before %s", what, stamp(l.Issued), l.Ring, stamp(opens))
 	}
@@ -89,7 +90,7 @@ func judgeTime(what string, l api.Lease, want LeaseWanted) *fault.Error {
 		return fault.New(fault.Unavailable, "open %s: it was issued at %s, but this host's clock says %s", what, stamp(l.Issued), stamp(wall)).
 			Hint("Set this host's clock; it activates nothing new while the clock is behind.")
 	}
-	if !want.Now.Before(l.Expires) {
+	if !want.Now.Before(l.Expires.Add(LeaseSkew)) {
 		return fault.New(fault.Unavailable, "open %s: it expired at %s, it is now %s", what, stamp(l.Expires), stamp(want.Now)).
 			Hint("Ask for a new lease; if every lease has expired on arrival, set this host's clock.")
 	}

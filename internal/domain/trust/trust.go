@@ -42,6 +42,9 @@ const (
 // MaxSkew is how far a signed time may lie ahead of this host's clock before the clock is called wrong.
 const MaxSkew = 5 * time.Minute
 
+// LeaseSkew is how far a host's clock may be ahead before every lease has expired on arrival.
+const LeaseSkew = 2 * time.Minute
+
 // Reserved tells whether a component may not have this name, because the repository uses it itself.
 func Reserved(name string) bool {
 	switch name {
