@@ -67,6 +67,7 @@ type Proved struct {
 type Broke struct {
 	At      time.Time
 	Crashed bool // the consumer died; otherwise a probe said no
+	Unwell  bool // the probes said no before the swap too: the release is not to blame
 	Why     string
 }
 

@@ -26,7 +26,7 @@ import (
 //	unfit why=(metadata expired)
 //	swapped; swap-failed why=(disk full)
 //	proved [watch=72h]
-//	broke why=(exit 2) [crashed]
+//	broke why=(exit 2) [crashed] [unwell]
 //	restored
 //	restarted [current=v1 | current=none]          by default with what the model of the disk shows
 //	left
@@ -192,7 +192,7 @@ func (h *host) event(t *testing.T, d *datadriven.TestData) install.Event {
 	case "proved":
 		return install.Proved{At: h.now, Watch: span(t, d, "watch", "72h")}
 	case "broke":
-		return install.Broke{At: h.now, Crashed: d.HasArg("crashed"), Why: why}
+		return install.Broke{At: h.now, Crashed: d.HasArg("crashed"), Unwell: d.HasArg("unwell"), Why: why}
 	case "restored":
 		return install.Restored{At: h.now}
 	case "restarted":

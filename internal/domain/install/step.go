@@ -319,6 +319,10 @@ func (t *turn) broke(e Broke) {
 	}
 	switch t.Phase {
 	case Activating, Proving:
+		if e.Unwell {
+			t.acquit(e)
+			return
+		}
 		t.harm(e.At, outcome, t.Next, e.Why)
 	case Idle, Fetching, Ready:
 		if t.watched(e.At) {
@@ -343,6 +347,14 @@ func (t *turn) harm(at time.Time, outcome string, of Installed, why string) {
 	t.refuse(at, Refusal{Manifest: of.Manifest, Artifact: of.Artifact, Why: "it harmed this host: " + why})
 	t.report(at, outcome, of, why)
 	t.revert(true, why)
+}
+
+// acquit leaves a release without blaming it: the consumer was not well before either, so its failure tells nothing.
+func (t *turn) acquit(e Broke) {
+	why := "the consumer was not well before: " + e.Why
+	t.refuse(e.At, Refusal{Manifest: t.Next.Manifest, Why: why, Until: e.At.Add(rejectedFor)})
+	t.report(e.At, Rejected, t.Next, why)
+	t.revert(false, why)
 }
 
 // revert leaves what is being activated or runs, for the last-known-good release before it.
@@ -380,8 +392,11 @@ func (t *turn) restored(e Restored) {
 	t.do(Prove{})
 }
 
-// left says goodbye for a host whose lease is still open.
+// left says goodbye for a host whose lease is still open. An orderly end is no death: the next start will not count against the release.
 func (t *turn) left(e Left) {
+	if t.Phase == Proving {
+		t.Tries--
+	}
 	if t.Phase == Activating || t.Phase == Proving {
 		t.report(e.At, Goodbye, t.Next, "the host is shutting down")
 	}
