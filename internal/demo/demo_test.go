@@ -24,7 +24,7 @@ func TestDemo(t *testing.T) {
 	}
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./cmd/...", "./examples/...")
-	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0") //nolint:forbidigo // the environment of the go command
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, out)
 	}
@@ -32,7 +32,7 @@ func TestDemo(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		program += ".exe"
 	}
-	play := exec.CommandContext(t.Context(), program, "demo", "--exit", "--json", result, "--agents", "12") //nolint:gosec // built above
+	play := exec.CommandContext(t.Context(), program, "demo", "--exit", "--json", result, "--agents", "12")
 	play.Dir = root
 	out, err := play.CombinedOutput()
 	if err != nil {

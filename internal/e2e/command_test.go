@@ -52,7 +52,7 @@ func TestJoin(t *testing.T) {
 		{"nothing given", []string{"join", "--state", state}, 2, []string{"--server, --token and --ca-fingerprint are all needed"}},
 		{"not https", plain, 2, []string{"must be an https URL"}},
 		{"wrong fingerprint", wrong, 6, []string{"no certificate of it has the fingerprint"}},
-		{"state directory that cannot be made", p.joinArgs(filepath.Join(blocked, "state"), token.Secret), 1, []string{"make the state directory"}},
+		{"state directory that cannot be made", p.joinArgs(filepath.Join(blocked, "state"), token.Secret), 1, []string{"not a directory"}},
 		{"wrong token", p.joinArgs(state, "fb_join_aaaaaaaa_wrong"), 5, []string{"join:"}},
 		{"good", p.joinArgs(state, token.Secret), 0, nil},
 		{"joined already", p.joinArgs(state, token.Secret), 4, []string{"this host is ep-", "already", "next: use another --state"}},

@@ -159,7 +159,7 @@ func (h *host) open() (*agent.Agent, func(), error) {
 	client := h.line.Client
 	a, err := agent.New(agent.Options{
 		Endpoint: h.id, StateDir: h.dir, Root: h.record.Root, Files: []component.File{h.file}, Uplink: h.line, Journal: memory, FS: h.fs,
-		Clock: h.clock, Log: slog.New(slog.NewTextHandler(h.log, nil)), Random: rand.New(rand.NewPCG(1, 2)), //nolint:gosec // jitter
+		Clock: h.clock, Log: slog.New(slog.NewTextHandler(h.log, nil)), Random: rand.New(rand.NewPCG(1, 2)),
 		Attributes: api.Attributes{Site: "here"}, Platform: "linux/amd64", Boot: "boot",
 		KeepIdentity: func(context.Context, time.Time) (bool, error) { return false, nil },
 	})
@@ -177,7 +177,6 @@ type line struct {
 	acked    int64
 	reply    func(api.CheckIn, api.CheckInReply) api.CheckInReply
 	envelope func([]byte) []byte
-	artifact http.Handler
 	server   *httptest.Server
 	told     []api.Report // acknowledged
 }

@@ -34,7 +34,7 @@ func TestServerKilledAnywhere(t *testing.T) {
 	}
 	p := newProcess(t)
 	hosts := p.newHosts(fleetSize)
-	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // repeatable
+	random := rand.New(rand.NewPCG(seed, seed))
 	good := p.roll("v1", "good rules 1", steps())
 	p.torment(random, kills, 900)
 	if r := p.await(good, "v1 to be everywhere", func(r api.Rollout) bool { return complete(r) && r.Exposed == fleetSize }); r.Confirmed != fleetSize || r.Harmed != 0 {
@@ -248,18 +248,24 @@ func on(version string) func(*host) error {
 	}
 }
 
-// changes is more than the changes that one update makes to the file system; stride skips some where time is short.
-func changes() (n, stride int) {
+// changes says how many hosts are struck so that all of so many changes are tried, and how far apart: less are tried where time is short.
+func changes(all, stride int) (hosts, apart int) {
 	if testing.Short() {
-		return 12, 6
+		stride = 6
 	}
-	return 36, 2
+	return (all + stride - 1) / stride, stride
 }
+
+// One update makes about 50 changes to the file system if it is good, and some 20 more if it is not.
+const (
+	goodChanges = 60
+	badChanges  = 80
+)
 
 // An agent dies before any change of its file system, during a good update. Its successor ends where it would have.
 func TestAgentKilledAtEveryChangeOfAGoodUpdate(t *testing.T) {
 	t.Parallel()
-	n, stride := changes()
+	n, stride := changes(goodChanges, 1)
 	p, hosts := fleetOf(t, n)
 	faulty := strike(hosts, disktest.Kill, stride)
 	id := p.roll("v2", "good rules 2", atOnce())
@@ -277,17 +283,20 @@ func TestAgentKilledAtEveryChangeOfAGoodUpdate(t *testing.T) {
 // The same during a bad update: wherever the agent dies, the host ends on the old release, and the harm is told.
 func TestInvariantI5AgentKilledAtEveryChangeOfABadUpdate(t *testing.T) {
 	t.Parallel()
-	n, stride := changes()
-	n = n * 4 / 3 // going back makes some more
+	n, stride := changes(badChanges, 1)
 	p, hosts := fleetOf(t, n)
 	faulty := strike(hosts, disktest.Kill, stride)
 	id := p.roll("v2", "bad rules 2", atOnce())
-	heal(t, hosts, faulty, func(h *host) error {
+	struck := heal(t, hosts, faulty, func(h *host) error {
 		if len(h.state().Refused) == 0 {
 			return fmt.Errorf("%s has not tried the release yet: %s", h.id, h.state().Phase)
 		}
 		return on("v1")(h)
 	}, "good rules 1", "bad rules 2")
+	t.Logf("struck %d of %d hosts", struck, n)
+	if struck == n {
+		t.Errorf("struck: all %d hosts; going back makes more changes than are tried", n)
+	}
 	p.await(id, "all to be harmed and recovered", func(r api.Rollout) bool { return r.Harmed == int64(n) && r.Recovered == int64(n) })
 }
 
@@ -295,7 +304,7 @@ func TestInvariantI5AgentKilledAtEveryChangeOfABadUpdate(t *testing.T) {
 // says why it does not get further, and gets further once there is space.
 func TestDiskFullAtEveryChange(t *testing.T) {
 	t.Parallel()
-	n, stride := changes()
+	n, stride := changes(goodChanges, 2)
 	p, hosts := fleetOf(t, n)
 	faulty := strike(hosts, disktest.Full, stride)
 	id := p.roll("v2", "good rules 2", atOnce())
@@ -314,7 +323,7 @@ func TestDiskFullAtEveryChange(t *testing.T) {
 // A bad release is left with a disk that has been full since the activation began.
 func TestInvariantI5RevertsOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	n, stride := changes()
+	n, stride := changes(badChanges, 3)
 	p, hosts := fleetOf(t, n)
 	faulty := strike(hosts, disktest.Full, stride)
 	id := p.roll("v2", "bad rules 2", atOnce())

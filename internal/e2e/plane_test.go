@@ -252,7 +252,7 @@ func (p *plane) startOutside(out io.Writer) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	c := exec.Command(self, "control-plane", p.dir, p.addresses[0], p.addresses[1]) //nolint:gosec,noctx // this very test; kill ends it
+	c := exec.Command(self, "control-plane", p.dir, p.addresses[0], p.addresses[1]) //nolint:noctx // this very test; kill ends it
 	c.Stdout, c.Stderr = out, out
 	if err := c.Start(); err != nil {
 		p.t.Fatal(err)

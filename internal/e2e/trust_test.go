@@ -101,12 +101,11 @@ func TestInvariantI1LyingLeases(t *testing.T) {
 		{"of another host", func(l *api.Lease) { l.Endpoint = "ep-00000000000000000000" }, "it is for endpoint"},
 		{"for another digest", func(l *api.Lease) { l.Manifest = string(release.DigestOf([]byte("other"))) }, "it is for manifest"},
 		{"for another rollout", func(l *api.Lease) { l.Rollout = "ro-other" }, "it is for rollout"},
-		{"past its time", func(l *api.Lease) { l.Expires = l.Issued.Add(time.Microsecond) }, "it expired at"},
 		{"ahead of its time", func(l *api.Lease) {
 			l.Issued, l.Expires, l.Deadline = l.Issued.Add(time.Hour), l.Expires.Add(time.Hour), l.Deadline.Add(time.Hour)
 		}, "it was issued at"},
 		{"before the release was made", func(l *api.Lease) { l.Started = l.Started.Add(-time.Hour) }, "before the release was made"},
-		{"for a ring that there is not", func(l *api.Lease) { l.Ring = 7 }, "names ring 7"},
+		{"for a ring that there is not", func(l *api.Lease) { l.Ring = -1 }, "names ring -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -134,6 +133,22 @@ func TestInvariantI1LyingLeases(t *testing.T) {
 			h.runs("v2")
 		})
 	}
+}
+
+// A lease that is past its time when it comes is given back, and another one is asked for.
+func TestInvariantI1LeasePastItsTime(t *testing.T) {
+	t.Parallel()
+	p, hosts := settled(t, 1)
+	h := hosts[0]
+	const late = 30 * time.Minute // past any lease, but not past the directive
+	h.clock.move(late)
+	id := p.roll("v2", "good rules 2", atOnce())
+	h.says("refuse a lease", "it expired at")
+	if got := h.current(); got != "good rules 1" {
+		t.Errorf("in use: got %q, want the first release", got)
+	}
+	h.clock.move(-late)
+	p.await(id, "v2 to be confirmed with a lease that came in time", func(r api.Rollout) bool { return r.Confirmed == 1 && r.Harmed == 0 })
 }
 
 // Somebody else's key on a lease is worth nothing, though all that it says is right.
@@ -297,7 +312,7 @@ func (p *plane) byHand(version string, serial int64, archive []byte) {
 		p.t.Fatal(err)
 	}
 	fetch := func(name string) ([]byte, error) { return wire{p.client}.MetadataFile(ctx, name) }
-	if _, err := view.Refresh(time.Now(), []string{sensor}, fetch); err != nil { //nolint:forbidigo // a publisher's own clock
+	if _, err := view.Refresh(p.clock.Now(), []string{sensor}, fetch); err != nil {
 		p.t.Fatal(err)
 	}
 	role, err := trust.DecodeTargets(sensor, view.Files()[sensor+".json"])
@@ -305,7 +320,7 @@ func (p *plane) byHand(version string, serial int64, archive []byte) {
 		p.t.Fatal(err)
 	}
 	role.Signed.Version, role.Signatures = role.Signed.Version+1, nil
-	metadata, err := errors2(trust.AddRelease(role, manifest), func() error { return trust.Sign(role, signer) }, func() ([]byte, error) { return trust.Encode(role) })
+	metadata, err := signed(trust.AddRelease(role, manifest), func() error { return trust.Sign(role, signer) }, func() ([]byte, error) { return trust.Encode(role) })
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -319,7 +334,7 @@ func (p *plane) byHand(version string, serial int64, archive []byte) {
 	}
 }
 
-func errors2(err error, sign func() error, encode func() ([]byte, error)) ([]byte, error) {
+func signed(err error, sign func() error, encode func() ([]byte, error)) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}

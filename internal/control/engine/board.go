@@ -112,6 +112,16 @@ func (b *board) current(s rollout.State) bool {
 	return slices.Contains(b.named(s.Release.Component), s.ID)
 }
 
+// runs is the component's stable release, nil if there is none.
+func (b *board) runs(component string) *api.Target {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if n, ok := b.components[component]; ok {
+		return n.stable
+	}
+	return nil
+}
+
 // named lists the rollouts that the component's directive names. The list must not be changed.
 func (b *board) named(component string) []rollout.ID {
 	b.mu.RLock()

@@ -127,11 +127,13 @@ func TestCapsDoNotHangSmallFleets(t *testing.T) {
 // Late harm in one rollout of a release ends every other rollout of it (I3).
 func TestInvariantI3Twins(t *testing.T) {
 	t.Parallel()
-	w := open(t, 4)
+	w := open(t, 8)
 	first := w.start("v1", nil)
-	w.finish(first)
-	w.finish(w.start("v2", nil))
-	w.join(4)
+	w.lease(first, 1, 2)
+	w.report(first, 1, "confirmed")
+	w.report(first, 2, "confirmed")
+	_, err := w.engine.Act(t.Context(), first, rollout.Halt, "alice", "")
+	w.ok(err)
 	again, err := w.engine.Start(t.Context(), api.StartRollout{Component: component, Version: "v1"}, "alice")
 	w.ok(err)
 	w.report(first, 1, "crashed")

@@ -57,8 +57,8 @@ func (e *Engine) unproven(m release.Manifest) []release.Digest {
 	return slices.DeleteFunc(m.Digests(), func(d release.Digest) bool { return proven[d] })
 }
 
-// guard refuses what must not be rolled out: a recalled release, recalled bytes under a new name, a release below the floor, and a second
-// rollout of a component.
+// guard refuses what must not be rolled out: a recalled release, recalled bytes under a new name, a release below the floor or not above
+// the stable one, and a second rollout of a component.
 func (e *Engine) guard(ctx context.Context, p release.Published) error {
 	recalls, err := e.Releases.Recalls(ctx, p.Manifest.Component)
 	if err != nil {
@@ -84,6 +84,10 @@ func (e *Engine) guard(ctx context.Context, p release.Published) error {
 			return fault.New(fault.Conflict, "it is below the floor that version %s set: serial %d, floor %d", other.Manifest.Version,
 				p.Manifest.Serial, other.Manifest.Floor)
 		}
+	}
+	if stable := e.board.runs(p.Manifest.Component); stable != nil && p.Manifest.Serial <= stable.Serial {
+		return fault.New(fault.Conflict, "version %s is stable and not older: serial %d, this one has %d", stable.Version, stable.Serial, p.Manifest.Serial).
+			Hint("to go back, publish the old content as a new version; hosts that come later get the stable release without a new rollout")
 	}
 	return e.vacant(ctx, p.Manifest.Component)
 }

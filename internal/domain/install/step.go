@@ -325,7 +325,7 @@ func (t *turn) broke(e Broke) {
 		}
 		t.harm(e.At, outcome, t.Next, e.Why)
 	case Idle, Fetching, Ready:
-		if t.watched(e.At) {
+		if t.watched(e.At) && (e.Crashed || t.Previous.Manifest != "") { // a probe's no is not enough to run nothing at all
 			t.harm(e.At, outcome, t.Current, e.Why)
 		}
 	case Recovering: // the probes go on: only they, a recall or another release end it

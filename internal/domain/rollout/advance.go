@@ -138,6 +138,9 @@ func (s State) ringFull() Waiting {
 	case s.Alarm == breaker.Amber:
 		return Waiting{WaitAmber, fmt.Sprintf("evidence %.3g is above amber %g: ring %s is full and no further ring opens; look at the harmed hosts",
 			s.Evidence(), s.Plan.Breaker.Amber, s.Plan.Rings[s.Ring].Name)}
+	case s.hopeless():
+		return Waiting{WaitRing, fmt.Sprintf("ring %s cannot show %s any more: %d of its hosts were harmed; halt the rollout (the release stays usable) or roll it back",
+			s.Plan.Rings[s.Ring].Name, lacks[0], s.Rings[s.Ring].Harmed())}
 	case len(lacks) == 0:
 		return Waiting{WaitRing, fmt.Sprintf("ring %s has shown its evidence; the next one opens at the next look", s.Plan.Rings[s.Ring].Name)}
 	}
@@ -146,6 +149,13 @@ func (s State) ringFull() Waiting {
 		names[i] = l.String()
 	}
 	return Waiting{WaitRing, fmt.Sprintf("ring %s still has to show: %s", s.Plan.Rings[s.Ring].Name, strings.Join(names, ", "))}
+}
+
+// hopeless tells whether the open ring is full, every host of it has its outcome, and too few are well.
+func (s State) hopeless() bool {
+	r := s.Rings[s.Ring]
+	need := s.Plan.Rings[s.Ring].Evidence.ConfirmedOf(r.Leased)
+	return r.Leased > 0 && r.Leased >= s.wanted() && r.Resolved() >= r.Leased && r.Confirmed+r.Goodbye < need
 }
 
 func (s State) windowFull() Waiting {

@@ -48,12 +48,12 @@ type Agent struct {
 
 	directed map[string]api.Directive // as applied since the start; only the poll loop touches it
 
-	mu       sync.Mutex // guards all below, and the machines
-	memory   memory
-	saved    []byte
-	told     telling
-	jobs     sync.WaitGroup
-	start    func(*slot, func(context.Context)) // starts a job that lives as long as Run, not as long as what caused it
+	mu     sync.Mutex // guards all below, and the machines
+	memory memory
+	saved  []byte
+	told   telling
+	jobs   sync.WaitGroup
+	start  func(*slot, func(context.Context)) // starts a job that lives as long as Run, not as long as what caused it
 }
 
 // New loads the agent's memory and prepares its components. Run starts it.
@@ -99,6 +99,7 @@ func (a *Agent) Run(ctx context.Context) {
 // resume tells each machine that the agent started, and what the disk shows.
 func (a *Agent) resume(ctx context.Context) {
 	now := a.bound() // a clock that jumped back revives no lease
+	found := map[string]install.Slot{}
 	for name, u := range a.units {
 		inspection, err := u.installer.Inspect(ctx)
 		if err != nil { // the others must not suffer from it, nor the consumers of any
@@ -107,13 +108,14 @@ func (a *Agent) resume(ctx context.Context) {
 			delete(a.units, name)
 			continue
 		}
-		a.mu.Lock()
-		a.booted(name)
-		a.apply(ctx, u, install.Restarted{At: now, Current: install.Slot(inspection.Current)})
-		a.mu.Unlock()
+		found[name] = install.Slot(inspection.Current)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for name, current := range found { // from here on jobs run, and the set of components stays as it is
+		a.booted(name)
+		a.apply(ctx, a.units[name], install.Restarted{At: now, Current: current})
+	}
 	a.memory.Boot = a.Boot
 	if err := a.save(); err != nil {
 		a.Log.ErrorContext(ctx, "the journal cannot be written; nothing new will be activated", slog.Any("error", err))
@@ -188,7 +190,7 @@ func (a *Agent) carryOut(u *unit, s install.State, effect install.Effect) {
 	case install.Fetch:
 		a.start(&u.job, func(ctx context.Context) { a.prepare(ctx, u, effect) })
 	case install.Swap:
-		a.start(&u.job, func(ctx context.Context) { a.swap(ctx, u, effect.Slot) })
+		a.start(&u.job, func(ctx context.Context) { a.swap(ctx, u, s) })
 	case install.Prove:
 		job := a.prove
 		if s.Phase == install.Recovering {

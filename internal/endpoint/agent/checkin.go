@@ -270,20 +270,22 @@ func (a *Agent) lease(ctx context.Context, envelope json.RawMessage, wishes []wi
 		if about != wish.Component && len(wishes) > 1 {
 			continue
 		}
-		u := a.units[wish.Component]
+		u, at := a.units[wish.Component], trust.LowerBound(a.now(), a.memory.Signed)
 		l, err := trust.OpenLease(envelope, keys, trust.LeaseWanted{
 			Endpoint: a.Endpoint, Component: wish.Component, Rollout: wish.Rollout, Manifest: release.Digest(wish.Manifest),
-			Plan: wish.prepared.Plan, Created: wish.prepared.Created, Now: trust.LowerBound(a.now(), a.memory.Signed), Wall: a.now(),
+			Plan: wish.prepared.Plan, Created: wish.prepared.Created, Now: at, Wall: a.now(),
 		})
 		if err == nil {
-			err = a.anchors.fresh(trust.LowerBound(a.now(), a.memory.Signed), wish.Component)
+			err = a.anchors.fresh(at, wish.Component)
 		}
 		if err == nil {
 			err = u.canProve(l)
 		}
 		if err == nil {
-			lease := install.Lease{ID: l.ID, Rollout: l.Rollout, Manifest: release.Digest(l.Manifest), Expires: l.Expires}
-			a.apply(ctx, u, install.Leased{At: a.now(), Lease: lease})
+			lease := install.Lease{ // its time runs by this host's clock, from now on
+				ID: l.ID, Rollout: l.Rollout, Manifest: release.Digest(l.Manifest), Expires: at.Add(l.Expires.Sub(l.Issued)),
+			}
+			a.apply(ctx, u, install.Leased{At: at, Lease: lease})
 			return nil
 		}
 		a.apply(ctx, u, install.Unfit{At: a.now(), Why: err.Error()})

@@ -120,7 +120,7 @@ func (a *Agent) stage(ctx context.Context, u *unit, m release.Manifest, artifact
 	if !slices.Contains(found.Slots, slot) {
 		path := filepath.Join(u.dir, "download", artifact.Digest.Hex())
 		client, url := a.Uplink.Artifact(string(artifact.Digest))
-		if err := u.download(ctx, client, url, path, artifact); err != nil {
+		if err = u.download(ctx, client, url, path, artifact); err != nil {
 			return "", err
 		}
 		if slot, err = u.installer.Stage(ctx, installer.Stage{Version: m.Version, Artifact: artifact, Path: path}); err != nil {
@@ -134,7 +134,13 @@ func (a *Agent) stage(ctx context.Context, u *unit, m release.Manifest, artifact
 }
 
 // swap switches current to the slot. Whether a failed swap happened nevertheless, the disk tells.
-func (a *Agent) swap(ctx context.Context, u *unit, slot install.Slot) {
+func (a *Agent) swap(ctx context.Context, u *unit, s install.State) {
+	slot := s.Next.Slot
+	u.unwell = u.isUnwell(ctx, s.Current.Slot)
+	if !a.bound().Before(s.Lease.Expires) { // the host may have slept since the lease came
+		a.event(ctx, u, install.SwapFailed{At: a.now(), Why: "the lease expired before the switch"})
+		return
+	}
 	err := u.installer.Activate(ctx, installer.Slot(slot))
 	u.switched = a.now() // after it: a consumer that was started during the switch may have found the old release, and is told
 	if err == nil {
@@ -191,7 +197,8 @@ func (a *Agent) prove(ctx context.Context, u *unit, slot install.Slot) {
 		err = u.tell(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		a.event(ctx, u, install.Broke{At: a.now(), Why: err.Error()})
+		unwell := u.unwell || fault.KindOf(err) == fault.Unavailable // there is nobody to tell: not the release's doing
+		a.event(ctx, u, install.Broke{At: a.now(), Unwell: unwell, Why: err.Error()})
 		return
 	}
 	soak, began := time.Duration(u.file.Soak), a.now()
@@ -206,10 +213,10 @@ func (a *Agent) prove(ctx context.Context, u *unit, slot install.Slot) {
 			return
 		case found.well || found.bad && !found.crashed && lived < time.Duration(u.file.Grace):
 		case found.bad:
-			a.event(ctx, u, install.Broke{At: a.now(), Crashed: found.crashed, Why: found.why})
+			a.event(ctx, u, install.Broke{At: a.now(), Crashed: found.crashed, Unwell: u.unwell, Why: found.why})
 			return
 		case lived > patience:
-			a.event(ctx, u, install.Broke{At: a.now(), Why: "it could not be proved: " + found.why})
+			a.event(ctx, u, install.Broke{At: a.now(), Unwell: u.unwell, Why: "it could not be proved: " + found.why})
 			return
 		}
 	}
@@ -281,6 +288,9 @@ func (a *Agent) collect(ctx context.Context, u *unit) {
 // strikes is how many rounds of probes in a row must fail before harm is called late harm: one may be chance.
 const strikes = 3
 
+// calm is the least time between two rounds of the vigil: somebody may be at work on the consumer.
+const calm = 10 * time.Second
+
 // watch looks for late harm while nothing is being activated. The caller holds the lock.
 func (a *Agent) watch(u *unit, s install.State) {
 	quiet := s.Phase == install.Idle || s.Phase == install.Fetching || s.Phase == install.Ready
@@ -303,19 +313,24 @@ func (a *Agent) keepVigil(ctx context.Context, u *unit, slot install.Slot, until
 		return
 	}
 	failed := 0
-	for a.Clock.Sleep(ctx, time.Duration(u.file.Interval)) == nil && a.now().Before(until) {
+	for a.Clock.Sleep(ctx, max(time.Duration(u.file.Interval), calm)) == nil && a.now().Before(until) {
 		found := t.round(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
-		case !found.bad:
+		case found.well:
 			failed = 0
+			continue
+		case !found.bad: // a consumer on its way up again is no proof of health
 			continue
 		}
 		failed++
 		if failed == strikes {
 			a.event(ctx, u, install.Broke{At: a.now(), Crashed: found.crashed, Why: found.why})
 			return
+		}
+		if fresh, err := u.newTrial(ctx, slot); err == nil { // one death is one strike, not one in every round to come
+			t = fresh
 		}
 	}
 }

@@ -64,15 +64,9 @@ func loadMemory(j Journal) (memory, error) {
 		return m, fault.New(fault.Conflict, "read the journal: it has format %d, this agent knows format %d; it was left alone", found.Format, memoryFormat).
 			Hint("run the agent version that wrote it")
 	}
-	for name, state := range found.Components {
-		m.Components[name] = state
-	}
-	for name, sequence := range found.Sequences {
-		m.Sequences[name] = sequence
-	}
-	for name, floor := range found.Floors {
-		m.Floors[name] = floor
-	}
+	maps.Copy(m.Components, found.Components)
+	maps.Copy(m.Sequences, found.Sequences)
+	maps.Copy(m.Floors, found.Floors)
 	m.Boot, m.Seq, m.Reports, m.Signed = found.Boot, found.Seq, found.Reports, found.Signed
 	return m, nil
 }

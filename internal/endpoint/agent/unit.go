@@ -11,6 +11,7 @@ import (
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/install"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/consumer"
@@ -30,6 +31,7 @@ type unit struct {
 	supervisor *consumer.Supervisor // nil if the agent does not run the consumer
 
 	switched time.Time // of current, since the agent started; only jobs touch it, and they run one at a time
+	unwell   bool      // the probes said no before the swap; likewise
 
 	// Guarded by the agent's lock.
 	prepared release.Manifest
@@ -46,12 +48,12 @@ func newUnit(o Options, f component.File) (*unit, error) {
 	if err := disk.MkdirAll(o.FS, filepath.Join(dir, "download"), 0o755); err != nil {
 		return nil, disk.Explain(err, "make the directory of component %s", f.Component)
 	}
-	install, err := files.New(files.Options{FS: o.FS, Dir: dir, Limits: f.Limits, Validator: f.Validator})
+	slots, err := files.New(files.Options{FS: o.FS, Dir: dir, Limits: f.Limits, Validator: f.Validator})
 	if err != nil {
 		return nil, err
 	}
-	f = f.Resolve(install.Current())
-	u := &unit{file: f, dir: dir, fs: o.FS, clock: o.Clock, installer: install}
+	f = f.Resolve(slots.Current())
+	u := &unit{file: f, dir: dir, fs: o.FS, clock: o.Clock, installer: slots}
 	if len(f.Consumer.Run) > 0 {
 		u.supervisor = consumer.NewSupervisor(consumer.Options{
 			Argv: f.Consumer.Run, FS: o.FS, PIDFile: filepath.Join(dir, "consumer.pid"), Clock: o.Clock, Log: o.Log, Output: os.Stderr,
@@ -69,6 +71,15 @@ func (u *unit) download(ctx context.Context, client *http.Client, url, path stri
 	defer cancel()
 	fetcher := fetch.New(fetch.Options{Client: client, FS: u.fs, Reserve: reserve})
 	return fetcher.Fetch(ctx, fetch.Request{URL: url, Digest: artifact.Digest, Size: artifact.Size, Path: path})
+}
+
+// isUnwell tells whether the probes say no of what runs now. Nothing, or what cannot be judged, is not unwell.
+func (u *unit) isUnwell(ctx context.Context, current install.Slot) bool {
+	if current == "" {
+		return false
+	}
+	t, err := u.newTrial(ctx, current)
+	return err == nil && t.round(ctx).bad
 }
 
 // canProve tells whether this host can say "confirmed" before the lease's deadline. If it cannot it would count as silent, and a good

@@ -49,7 +49,7 @@ const (
 // Run carries out one command until it ends or ctx does, and returns the exit code.
 func Run(ctx context.Context, env Env) int {
 	p := &program{Env: env}
-	root := p.root()
+	root := p.root() //nolint:contextcheck // commands get the context that they are executed with
 	root.SetArgs(env.Args)
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
@@ -146,11 +146,12 @@ func (p *program) doJoin(ctx context.Context, r identity.Record, token, fingerpr
 		return fault.New(fault.Invalid, "join: --server must be an https URL, is %q", r.Server)
 	}
 	dir := filepath.Join(p.state, "identity")
-	if old, err := identity.Load(disk.OS{}, dir); err == nil {
+	switch old, errLoad := identity.Load(disk.OS{}, dir); {
+	case errLoad == nil:
 		return fault.New(fault.Conflict, "join: this host is %s at %s already", old.Endpoint, old.Server).
 			Hint("use another --state, or remove %s to give the host a new identity", dir)
-	} else if fault.KindOf(err) != fault.NotFound {
-		return err
+	case fault.KindOf(errLoad) != fault.NotFound:
+		return errLoad
 	}
 	key, err := identity.NewKey()
 	if err != nil {
@@ -160,7 +161,10 @@ func (p *program) doJoin(ctx context.Context, r identity.Record, token, fingerpr
 	if err != nil {
 		return fmt.Errorf("join: make a certificate request: %w", err)
 	}
-	if err := disk.MkdirAll(disk.OS{}, dir, 0o700); err != nil { // before the token is used up
+	if err = disk.MkdirAll(disk.OS{}, p.state, 0o755); err == nil { // consumers read current below it, as other users
+		err = disk.MkdirAll(disk.OS{}, dir, 0o700)
+	}
+	if err != nil { // before the token is used up
 		return fault.New(fault.KindOf(err), "join: make the state directory: %w", err).Hint("choose a directory that this user may write to with --state")
 	}
 	described, _ := agent.Describe()
@@ -176,7 +180,7 @@ func (p *program) doJoin(ctx context.Context, r identity.Record, token, fingerpr
 	if err != nil {
 		return fmt.Errorf("join: keep the identity: %w", err)
 	}
-	if err := disk.MkdirAll(disk.OS{}, p.componentDir(), 0o755); err != nil {
+	if err = disk.MkdirAll(disk.OS{}, p.componentDir(), 0o755); err != nil {
 		return fmt.Errorf("join: make the directory for component files: %w", err)
 	}
 	_, err = fmt.Fprintf(p.Out, "joined as %s, tenant %s\ncomponent files go to %s\nstart the agent: firebreak-agent run --state %s\n",

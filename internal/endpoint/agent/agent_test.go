@@ -1,0 +1,254 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/install"
+	"github.com/firebreak-dev/firebreak/internal/domain/trust/trusttest"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/journal"
+)
+
+const sensor = "sensor-content"
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// hanging is a control plane whose repository does not answer once it hangs.
+type hanging struct {
+	Uplink
+	repository *trusttest.Repository
+	hangs      chan struct{} // closed: it hangs
+	waiting    chan struct{} // somebody waits
+}
+
+func (h *hanging) Metadata(ctx context.Context, name string) ([]byte, error) {
+	select {
+	case <-h.hangs:
+		h.waiting <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	default:
+		return h.repository.Fetch(name)
+	}
+}
+
+// Whoever holds the agent's lock asks the anchors: while a refresh hangs in the network they answer at once, and whoever waits for the
+// next refresh can be called off. Otherwise a dead network would hold up a revert.
+func TestInvariantI5HangingNetworkHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	repository := trusttest.New(t, start, sensor)
+	repository.Add(trusttest.Manifest(sensor, "v1", 1, start))
+	repository.Publish()
+	up := &hanging{repository: repository, hangs: make(chan struct{}), waiting: make(chan struct{})}
+	a, err := openAnchors(Options{FS: disk.OS{}, StateDir: t.TempDir(), Uplink: up})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.director(); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("director before there is a root: got %v, want unavailable", err)
+	}
+	if err := a.refresh(t.Context(), start, []string{sensor}); err != nil {
+		t.Fatal(err)
+	}
+	close(up.hangs)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- a.refresh(ctx, start, []string{sensor}) }()
+	<-up.waiting
+	if _, err := a.director(); err != nil {
+		t.Errorf("director while a refresh hangs: %v", err)
+	}
+	if err := a.fresh(start, sensor); err != nil {
+		t.Errorf("fresh while a refresh hangs: %v", err)
+	}
+	if _, err := a.floor(sensor); err != nil {
+		t.Errorf("floor while a refresh hangs: %v", err)
+	}
+	off, callOff := context.WithCancel(t.Context())
+	callOff()
+	if err := a.refresh(off, start, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a second refresh that is called off: got %v, want canceled", err)
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("a refresh that was called off succeeded")
+	}
+}
+
+// The view that was verified comes back from disk, and is written again if it could not be at first.
+func TestAnchorsAreKept(t *testing.T) {
+	t.Parallel()
+	repository := trusttest.New(t, start, sensor)
+	up := &hanging{repository: repository, hangs: make(chan struct{})}
+	o := Options{FS: disk.OS{}, StateDir: t.TempDir(), Uplink: up}
+	a, err := openAnchors(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := a.path
+	a.path = t.TempDir() // a directory cannot be replaced by a file
+	if err := a.refresh(t.Context(), start, []string{sensor}); err == nil || a.view.Load() == nil {
+		t.Fatalf("refresh that cannot be kept: got %v, want an error and a view", err)
+	}
+	a.path = dir
+	if err := a.refresh(t.Context(), start, []string{sensor}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openAnchors(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(a.view.Load().Files(), again.view.Load().Files()); diff != "" {
+		t.Errorf("what was kept (- verified, + on disk):\n%s", diff)
+	}
+}
+
+// paper is a journal in memory.
+type paper struct {
+	data []byte
+	err  error
+}
+
+func (p *paper) Load() ([]byte, bool, error) { return p.data, p.data != nil, p.err }
+
+func (p *paper) Save(data []byte) error {
+	p.data = bytes.Clone(data)
+	return nil
+}
+
+func newAgent(t *testing.T, j Journal) *Agent {
+	t.Helper()
+	a, err := New(Options{
+		StateDir: t.TempDir(), FS: disk.OS{}, Journal: j, Clock: clock.At(start), Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// However many reports wait for a control plane that is gone, the journal holds what the machines know; the newest reports stay.
+func TestMemoryAlwaysFits(t *testing.T) {
+	t.Parallel()
+	j := &paper{}
+	a := newAgent(t, j)
+	a.memory.Components[sensor] = install.State{Component: sensor, Phase: install.Reverting}
+	for range maxReports + 100 {
+		a.memory.add(api.Report{Component: sensor, Outcome: "rejected", Detail: strings.Repeat("<", 500)})
+	}
+	if err := a.save(); err != nil {
+		t.Fatal(err)
+	}
+	if room := SlotSize - journal.HeaderSize; len(j.data) > room {
+		t.Errorf("journal: got %d bytes, want at most %d", len(j.data), room)
+	}
+	found, err := loadMemory(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(found.Reports); n < 50 || found.Reports[n-1].Seq != maxReports+100 {
+		t.Errorf("reports: got %d, want many, up to the newest", n)
+	}
+	if got := found.Components[sensor].Phase; got != install.Reverting {
+		t.Errorf("machine: got %s, want it as it was", got)
+	}
+}
+
+func TestMemoryIsLoaded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		j    *paper
+		kind fault.Kind
+	}{
+		{"nothing saved", &paper{}, ""},
+		{"damaged", &paper{err: journal.ErrDamaged}, ""},
+		{"not JSON", &paper{data: []byte("{")}, fault.Invalid},
+		{"of a later format", &paper{data: []byte(`{"format":2}`)}, fault.Conflict},
+	} {
+		m, err := loadMemory(c.j)
+		if c.kind == "" && (err != nil || m.Components == nil) || c.kind != "" && fault.KindOf(err) != c.kind {
+			t.Errorf("%s: got %v, want kind %q", c.name, err, c.kind)
+		}
+	}
+}
+
+// An agent that lost its memory counts on from what the control plane has; what was acknowledged is never sent again.
+func TestReportNumbers(t *testing.T) {
+	t.Parallel()
+	var m memory
+	m.add(api.Report{Outcome: "a"})
+	m.add(api.Report{Outcome: "b"})
+	m.renumber(7)
+	m.add(api.Report{Outcome: "c"})
+	m.renumber(8) // known already
+	m.acknowledge(8)
+	want := []api.Report{{Seq: 9, Outcome: "b"}, {Seq: 10, Outcome: "c"}}
+	if diff := cmp.Diff(want, m.Reports); diff != "" {
+		t.Errorf("reports (- want, + got):\n%s", diff)
+	}
+}
+
+// Jobs of one slot never overlap, and one that was replaced before it began never runs.
+func TestJobsRunOneAfterAnother(t *testing.T) {
+	t.Parallel()
+	var s slot
+	var jobs sync.WaitGroup
+	var mu sync.Mutex
+	var order []string
+	note := func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		order = append(order, what)
+	}
+	begun := make(chan struct{})
+	s.begin(t.Context(), &jobs, func(ctx context.Context) {
+		note("first begins")
+		close(begun)
+		<-ctx.Done()
+		note("first ends")
+	})
+	<-begun
+	hold := make(chan struct{})
+	s.begin(t.Context(), &jobs, func(ctx context.Context) {
+		note("second begins")
+		<-hold
+		note("second ends")
+	})
+	s.begin(t.Context(), &jobs, func(context.Context) { note("third") })
+	close(hold)
+	jobs.Wait()
+	got := strings.Join(order, ", ")
+	if want := "first begins, first ends, third"; got != want && got != "first begins, first ends, second begins, second ends, third" {
+		t.Errorf("order: got %q, want %q", got, want)
+	}
+}
+
+// What a job says after it was told to end changes nothing: harm seen by a vigil is not the harm of what was activated meanwhile.
+func TestEventsOfEndedJobsAreDropped(t *testing.T) {
+	t.Parallel()
+	a := newAgent(t, &paper{})
+	a.start = func(*slot, func(context.Context)) { t.Error("something was started") }
+	u := &unit{}
+	u.file.Component = sensor
+	proving := install.State{Component: sensor, Phase: install.Proving, Next: install.Installed{Version: "v2", Manifest: "sha256:2"}}
+	a.memory.Components[sensor] = proving
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.event(ended, u, install.Broke{At: start, Why: "seen before"})
+	if diff := cmp.Diff(proving, a.memory.Components[sensor]); diff != "" {
+		t.Errorf("state (- before, + after):\n%s", diff)
+	}
+}
