@@ -106,3 +106,24 @@ func TestGoodbyeAndReturn(t *testing.T) {
 	h.run()
 	p.await(id, "the host to return", func(r api.Rollout) bool { return r.Confirmed == 1 && r.Harmed == 0 })
 }
+
+// A consumer that was not well before the update is no evidence against it: the host goes back, and the release is not blamed.
+func TestUnwellBeforeIsNotHarm(t *testing.T) {
+	t.Parallel()
+	p, hosts := settled(t, 1)
+	h := hosts[0]
+	h.stop()
+	h.file.Probes = append(h.file.Probes, component.Probe{TCP: "127.0.0.1:1", Timeout: component.Duration(time.Second), Name: "nobody there"})
+	h.run()
+	id := p.roll("v2", "good rules 2", atOnce())
+	eventually(t, "the release to be given back", func() error {
+		if l := p.lease(id, h.id); l.Outcome != "rejected" {
+			return fmt.Errorf("lease: %s (%q)", l.Outcome, l.Detail)
+		}
+		return nil
+	})
+	p.await(id, "nobody to be harmed", func(r api.Rollout) bool { return r.Harmed == 0 && r.Unconfirmed == 0 })
+	if got := h.current(); got != "good rules 1" {
+		t.Errorf("in use: got %q, want what ran before", got)
+	}
+}

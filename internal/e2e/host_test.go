@@ -143,7 +143,12 @@ func (h *host) run() {
 		line.cut()
 		h.stop()
 	}
-	h.t.Cleanup(h.stop)
+	h.t.Cleanup(func() {
+		h.stop()
+		if h.t.Failed() {
+			h.t.Logf("%s, %+v, says:\n%s", h.id, h.state(), tail(h.log.String()))
+		}
+	})
 }
 
 func (h *host) open() (*agent.Agent, func(), error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
 	"github.com/firebreak-dev/firebreak/internal/domain/trust/trusttest"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/journal"
 )
@@ -250,5 +251,38 @@ func TestEventsOfEndedJobsAreDropped(t *testing.T) {
 	a.event(ended, u, install.Broke{At: start, Why: "seen before"})
 	if diff := cmp.Diff(proving, a.memory.Components[sensor]); diff != "" {
 		t.Errorf("state (- before, + after):\n%s", diff)
+	}
+}
+
+// A host can be told to try again what it refuses; what was recalled stays recalled.
+func TestForgive(t *testing.T) {
+	t.Parallel()
+	j := &paper{data: []byte(`{"format":1,"seq":7,"components":{"sensor-content":{"component":"sensor-content","refused":[{"manifest":"m","why":"it harmed this host"}],"recalled":["d"]}}}`)}
+	if n, err := Forgive(j, sensor); err != nil || n != 1 {
+		t.Fatalf("got %d forgiven, %v, want 1", n, err)
+	}
+	m, err := loadMemory(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := m.Components[sensor]; len(s.Refused) != 0 || len(s.Recalled) != 1 || m.Seq != 7 {
+		t.Errorf("got %+v with seq %d, want no refusals, the recall, and seq 7", s, m.Seq)
+	}
+	if _, err := Forgive(j, "nginx-config"); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("an unknown component: got %v, want not found", err)
+	}
+}
+
+// A lease whose deadline comes before this host can prove anything is given back.
+func TestLeaseMustCoverTheSoak(t *testing.T) {
+	t.Parallel()
+	u := &unit{file: component.File{Component: sensor, Soak: component.Duration(10 * time.Minute)}.Defaulted()}
+	lease := api.Lease{ID: "l", Issued: start, Deadline: start.Add(10 * time.Minute)}
+	if err := u.canProve(lease); fault.KindOf(err) != fault.Unavailable || fault.NextOf(err) == "" {
+		t.Errorf("a deadline of 10 minutes for a soak of 10: got %v, want it refused with advice", err)
+	}
+	lease.Deadline = start.Add(11 * time.Minute)
+	if err := u.canProve(lease); err != nil {
+		t.Errorf("a deadline of 11 minutes: got %v, want it taken", err)
 	}
 }

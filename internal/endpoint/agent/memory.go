@@ -118,6 +118,26 @@ func (a *Agent) save() error {
 	return nil
 }
 
+// Forgive forgets which releases of a component this host refuses by itself, and tells how many it were. No agent may use the journal.
+func Forgive(j Journal, component string) (int, error) {
+	m, err := loadMemory(j)
+	if err != nil {
+		return 0, err
+	}
+	s, ok := m.Components[component]
+	if !ok {
+		return 0, fault.New(fault.NotFound, "forgive %s: this host has no such component", component).Hint("run 'firebreak-agent status'")
+	}
+	forgiven := len(s.Refused)
+	s.Refused = nil
+	m.Components[component] = s
+	data, err := json.Marshal(m)
+	if err != nil {
+		return 0, fmt.Errorf("encode the journal: %w", err)
+	}
+	return forgiven, j.Save(data)
+}
+
 // Remembered reads the machines' states from a journal, for people to look at; in order of components.
 func Remembered(j Journal) ([]install.State, error) {
 	m, err := loadMemory(j)

@@ -98,7 +98,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 not joined, 4 in use or in
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.New(fault.Invalid, "%w", err) })
 	root.PersistentFlags().StringVar(&p.state, "state", p.defaultState(), "directory for everything that the agent keeps")
-	root.AddCommand(p.join(), p.run(), p.status())
+	root.AddCommand(p.join(), p.run(), p.status(), p.forgive())
 	return root
 }
 
@@ -265,6 +265,33 @@ func (p *program) doRun(ctx context.Context, components string, log *slog.Logger
 	return nil
 }
 
+func (p *program) forgive() *cobra.Command {
+	return &cobra.Command{
+		Use: "forgive COMPONENT", Short: "Let this host try releases again that it refuses", Args: cobra.ExactArgs(1),
+		Long: `Makes this host forget which releases of a component harmed it or failed its preflight, so that it tries them again. Use it when the
+cause was this host's, such as a wrong probe in the component file. Recalled releases stay refused. The agent must not run meanwhile.`,
+		Example: "  systemctl stop firebreak-agent && firebreak-agent forgive sensor-content && systemctl start firebreak-agent",
+		RunE: func(_ *cobra.Command, args []string) (err error) {
+			unlock, err := disk.Lock(filepath.Join(p.state, "lock"))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, unlock.Close()) }()
+			memory, err := journal.Open(disk.OS{}, filepath.Join(p.state, "journal"), agent.SlotSize)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, memory.Close()) }()
+			forgiven, err := agent.Forgive(memory, args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(p.Out, "%s: %d refusals forgotten\n", args[0], forgiven)
+			return err
+		},
+	}
+}
+
 func (p *program) status() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show what this host is and runs", Args: cobra.NoArgs,
@@ -291,7 +318,10 @@ func (p *program) status() *cobra.Command {
 				return err
 			}
 			for _, s := range states {
-				lines = append(lines, fmt.Sprintf("component    %s: runs %s, %s %s", s.Component, version(s.Current.Version), s.Phase, s.Why))
+				lines = append(lines, fmt.Sprintf("component    %s: runs %s, %s", s.Component, version(s.Current.Version), s.Phase))
+				if s.Why != "" {
+					lines = append(lines, "             "+s.Why)
+				}
 			}
 			_, err = fmt.Fprintln(p.Out, strings.Join(lines, "\n"))
 			return err
