@@ -33,16 +33,20 @@ var floors = [][]string{
 
 	// The host's wing: the operating system, then what is built on it, then the loop.
 	{"internal/endpoint/disk", "internal/endpoint/component", "internal/endpoint/process"},
-	{"internal/endpoint/journal", "internal/endpoint/identity", "internal/endpoint/uplink", "internal/endpoint/fetch",
+	{
+		"internal/endpoint/journal", "internal/endpoint/identity", "internal/endpoint/uplink", "internal/endpoint/fetch",
 		"internal/endpoint/consumer", "internal/endpoint/installer", "internal/endpoint/probe/exec", "internal/endpoint/probe/http",
-		"internal/endpoint/probe/loaded", "internal/endpoint/probe/restarts", "internal/endpoint/probe/tcp", "internal/endpoint/probe/unit"},
+		"internal/endpoint/probe/loaded", "internal/endpoint/probe/restarts", "internal/endpoint/probe/tcp", "internal/endpoint/probe/unit",
+	},
 	{"internal/endpoint/probe"},
 	{"internal/endpoint/agent"},
 	{"internal/endpoint/command"},
 
 	// The control plane's wing: storage, then the shells round the decisions, then HTTP, then the one that knows everybody.
-	{"internal/control/store", "internal/control/blob", "internal/control/notify", "internal/control/ca", "internal/control/token",
-		"internal/control/registry", "internal/control/problem"},
+	{
+		"internal/control/store", "internal/control/blob", "internal/control/notify", "internal/control/ca", "internal/control/token",
+		"internal/control/registry", "internal/control/problem",
+	},
 	{"internal/control/repository", "internal/control/engine", "internal/control/ingest"},
 	{"internal/control/server", "internal/control/web"},
 	{"internal/control/app"},

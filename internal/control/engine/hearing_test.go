@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
-	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
@@ -163,7 +162,7 @@ func TestReturnedHostCountsAgain(t *testing.T) {
 		t.Errorf("got %d unconfirmed and a lease for a third host, want 2 and none", got.Unconfirmed)
 	}
 	w.pass(2 * deadline)
-	lease, err := w.db.Lease(t.Context(), rollout.ID(id), fleet.EndpointID(host(1)))
+	lease, err := w.db.Lease(t.Context(), rollout.ID(id), host(1))
 	w.ok(err)
 	if lease.Outcome != rollout.Silent {
 		t.Errorf("got outcome %s of the returned host after its deadline, want silent", lease.Outcome)
