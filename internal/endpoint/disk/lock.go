@@ -10,6 +10,12 @@ import (
 
 var errLocked = errors.New("is locked")
 
+// held is a locked file.
+type held struct{ f *os.File }
+
+// Close gives the lock up before it closes the file: a process that is being started at this moment has the file open too.
+func (h held) Close() error { return errors.Join(unlock(h.f), h.f.Close()) }
+
 // Lock takes the file at path, creating it if need be, for this process alone; the lock ends with Close or with the process, however it
 // dies. A lock held by another process is a fault.Conflict.
 func Lock(path string) (io.Closer, error) {
@@ -19,7 +25,7 @@ func Lock(path string) (io.Closer, error) {
 	}
 	err = lock(f)
 	if err == nil {
-		return f, nil
+		return held{f}, nil
 	}
 	if errors.Is(err, errLocked) {
 		err = fault.New(fault.Conflict, "lock %s: another process holds it", path).

@@ -17,7 +17,8 @@ func lock(path string) (unlock func() error, err error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
-		return f.Close, nil
+		// Explicitly: a process that is being started at this moment has the file open too, until it becomes another program.
+		return func() error { return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }, nil
 	}
 	_ = f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
