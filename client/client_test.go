@@ -256,6 +256,27 @@ func TestBlobsStreamWithProgress(t *testing.T) {
 	}
 }
 
+// A blob that was damaged on the server's disk is not there, and uploading it again mends it.
+func TestDamagedBlobsAreReplaced(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	c := dial(t, w.URL, w.Token)
+	data := []byte("what was published")
+	digest := release.DigestOf(data)
+	for range 2 {
+		if has, err := c.HasBlob(t.Context(), string(digest)); err != nil || has {
+			t.Errorf("HasBlob: got %t, %v, want that it is not there", has, err)
+		}
+		if err := c.UploadBlob(t.Context(), string(digest), int64(len(data)), bytes.NewReader(data), nil); err != nil {
+			t.Fatal(err)
+		}
+		if has, err := c.HasBlob(t.Context(), string(digest)); err != nil || !has {
+			t.Errorf("HasBlob after the upload: got %t, %v, want that it is there", has, err)
+		}
+		w.Damage(digest)
+	}
+}
+
 func TestMetadataRoutes(t *testing.T) {
 	t.Parallel()
 	w := servertest.Open(t, nil)

@@ -20,7 +20,7 @@ var version = "devel" // set by the linker
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Run(ctx, cli.Env{
-		Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Terminal: terminal,
+		Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Terminal: terminal, Height: height,
 		Clock: clock.Wall{}, Version: version, Platform: runtime.GOOS + "/" + runtime.GOARCH, Serve: serve, Demo: playDemo,
 	})
 	stop()
@@ -34,4 +34,16 @@ func terminal(w io.Writer) (width int, ok bool) {
 	}
 	width, _, _ = term.GetSize(int(f.Fd())) // 0 stands for unknown
 	return width, true
+}
+
+func height(w io.Writer) int {
+	f, isFile := w.(*os.File)
+	if !isFile {
+		return 0
+	}
+	_, lines, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return lines
 }

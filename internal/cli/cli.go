@@ -33,7 +33,7 @@ const (
 	ExitInterrupted = 130 // by a signal
 )
 
-// Env is the world of one run. All fields are required, except Serve and Demo.
+// Env is the world of one run. All fields are required, except Height, Serve and Demo.
 type Env struct {
 	Args     []string // without the program's name
 	In       io.Reader
@@ -41,6 +41,7 @@ type Env struct {
 	Err      io.Writer
 	Getenv   func(string) string
 	Terminal func(w io.Writer) (width int, ok bool) // whether w is a terminal, and how many columns it has
+	Height   func(w io.Writer) int                  // how many lines the terminal has; nil or 0 if that is not known
 	Clock    clock.Clock
 	Version  string
 	Platform string // os/arch of this machine
@@ -120,12 +121,13 @@ no faster than evidence comes in; a sequential test halts a bad release after a 
 Commands talk to the control plane at --server with an operator token.
 
 Environment: FIREBREAK_SERVER, FIREBREAK_TOKEN, FIREBREAK_TOKEN_FILE, FIREBREAK_KEYS, NO_COLOR.
-Exit codes:  0 ok, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict, 5 denied, 6 unavailable,
-             10 the watched rollout was stopped, 130 interrupted.`)
+Exit codes:  0 ok, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict, 5 denied,
+             6 unavailable, 10 the watched rollout was stopped, 130 interrupted.`)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = p.Version
 	root.SetVersionTemplate("firebreak {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, "%s", err.Error()) })
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages ", fmt.Sprintf("FlagUsagesWrapped %d ", helpColumns)))
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.server, "server", "", "control plane (env FIREBREAK_SERVER, default "+defaultServer+")")
 	flags.StringVar(&p.token, "token", "", "operator token; other users see it in the process list, so prefer the environment (env FIREBREAK_TOKEN)")
@@ -139,10 +141,13 @@ Exit codes:  0 ok, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict, 5 
 	return root
 }
 
+// helpColumns is how wide help may be.
+const helpColumns = 100
+
 // group makes a command that only has subcommands.
 func group(use, short, long string) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Long: strings.TrimSpace(long), Args: cobra.ArbitraryArgs, SuggestionsMinimumDistance: 2,
+		Use: use, Short: short, Long: reflow(long), Args: cobra.ArbitraryArgs, SuggestionsMinimumDistance: 2,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return c.Help()
@@ -166,18 +171,48 @@ type command struct {
 	run     func(ctx context.Context, args []string) error
 	// ids completes the first argument; may be nil.
 	ids func(ctx context.Context) ([]string, error)
+	// lists is the command that lists what the arguments name, for whoever left one out or got one wrong; may be empty.
+	lists string
+}
+
+// missing is the name of the first argument that is required and was not given, or "".
+func (k command) missing(args []string) string {
+	for i, name := range strings.Fields(k.use)[1:] {
+		if strings.HasPrefix(name, "-") {
+			break // flags, and what they take
+		}
+		if i >= len(args) && !strings.HasPrefix(name, "[") {
+			return name
+		}
+	}
+	return ""
+}
+
+// hinted adds where to look to an error about something that is not there.
+func (k command) hinted(err error) error {
+	if k.lists == "" {
+		return err
+	}
+	return hinted(err, fault.NotFound, "List what there is: %s.", k.lists)
 }
 
 func (p *program) leaf(k command) *cobra.Command {
 	c := &cobra.Command{
-		Use: k.use, Short: k.short, Long: strings.TrimSpace(k.long), Example: indent(k.example), DisableFlagsInUseLine: false,
+		Use: k.use, Short: k.short, Long: reflow(k.long), Example: indent(k.example), DisableFlagsInUseLine: false,
 		Args: func(c *cobra.Command, args []string) error {
+			if name := k.missing(args); name != "" {
+				err := usage(c, "%s: %s is missing", c.CommandPath(), name)
+				if k.lists != "" {
+					err = err.Hint("List what there is: %s. More: '%s --help'.", k.lists, c.CommandPath())
+				}
+				return err
+			}
 			if err := k.args(c, args); err != nil {
 				return usage(c, "%s", err.Error())
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return k.run(c.Context(), args) },
+		RunE: func(c *cobra.Command, args []string) error { return k.hinted(k.run(c.Context(), args)) },
 	}
 	c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if k.ids == nil || len(args) > 0 {
@@ -194,6 +229,17 @@ func (p *program) leaf(k command) *cobra.Command {
 
 func usage(c *cobra.Command, format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, format, args...).Hint("Run '%s --help'.", c.CommandPath())
+}
+
+// reflow fits paragraphs to the width of help; those with indented lines are tables and stay.
+func reflow(text string) string {
+	paragraphs := strings.Split(strings.TrimSpace(text), "\n\n")
+	for i, paragraph := range paragraphs {
+		if !strings.Contains(paragraph, "\n ") {
+			paragraphs[i] = strings.Join(wrap("", paragraph, helpColumns), "\n")
+		}
+	}
+	return strings.Join(paragraphs, "\n\n")
 }
 
 func indent(text string) string {

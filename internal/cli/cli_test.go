@@ -61,7 +61,10 @@ func TestOutputFitsTheTerminal(t *testing.T) {
 				t.Errorf("%s: exit code %d: %s", command, r.code, r.err)
 			}
 			for line := range strings.Lines(r.out) {
-				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
+				if width == 0 && strings.Contains(line, "…") {
+					t.Errorf("%s: a line is cut, but not for a terminal: %s", command, line)
+				}
+				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 && width > 0 {
 					t.Errorf("%s: a line has %d columns, want at most 80: %s", command, n, line)
 				}
 			}
@@ -108,7 +111,7 @@ func TestWatchRedrawsInPlaceOnATerminal(t *testing.T) {
 		t.Errorf("exit code is %d, want %d: %s", r.code, cli.ExitStopped, r.err)
 	}
 	last := r.out[strings.LastIndex(r.out, "\x1b[1msensor-content 2 on plan"):]
-	for _, want := range []string{"tripped", "XXXX", "2 harmed", "trip 10000", "waiting: the rollout is tripped for good", "incident inc-", "breaker tripped"} {
+	for _, want := range []string{"tripped", "XXXX", "2 harmed", "trip 10000", "ended: the rollout is tripped for good", "incident inc-", "breaker tripped"} {
 		if !strings.Contains(last, want) {
 			t.Errorf("the last picture does not have %q:\n%s", want, last)
 		}
@@ -150,4 +153,18 @@ type waiter struct{ done func() }
 func (w *waiter) Write(p []byte) (int, error) {
 	w.done()
 	return len(p), nil
+}
+
+// TestHelpFitsItsWidth looks at the help of every command group and of those with the longest flags.
+func TestHelpFitsItsWidth(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	for _, command := range []string{"", "serve", "release publish", "rollout watch", "rollout show", "key init", "key new", "key sign", "token create"} {
+		r := invoke(t, w, 0, nil, append(strings.Fields(command), "--help")...)
+		for line := range strings.Lines(r.out) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 100 {
+				t.Errorf("%s --help: a line has %d columns, want at most 100: %s", command, n, line)
+			}
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,9 +26,10 @@ func (p *program) rolloutExplain() *cobra.Command {
 	var revision int64
 	var all, verify bool
 	c := p.leaf(command{
-		use: "explain ID", short: "Tell from stored events why each decision was taken", args: cobra.ExactArgs(1), ids: p.rolloutIDs,
+		use: "explain [ID]", short: "Tell from stored events why each decision was taken", args: cobra.MaximumNArgs(1), ids: p.rolloutIDs,
+		lists: "firebreak rollout list",
 		long: `
-Tells, from stored events alone, what happened in a rollout and why each decision was taken, with the numbers it was
+Tells, from stored events alone and without an ID of the newest rollout, what happened in a rollout and why each decision was taken, with the numbers it was
 taken on. Granted leases and events that decided nothing are left out unless --all. --revision shows one event with
 its data. --verify replays every event on this machine through the same decision code and says whether the decisions
 and the stored state are the same; if they are not, the exit code is 1.`,
@@ -39,7 +41,11 @@ and the stored state are the same; if they are not, the exit code is 1.`,
 			if err != nil {
 				return err
 			}
-			r, events, err := history(ctx, c, args[0])
+			id, err := oneOrNewest(ctx, c, args)
+			if err != nil {
+				return err
+			}
+			r, events, err := history(ctx, c, id)
 			if err != nil {
 				return err
 			}
@@ -114,11 +120,15 @@ func (p *program) sayExplanation(r api.Rollout, e explanation, withData bool) {
 		p.say("")
 		p.say("%s %s %s", style.bold(fmt.Sprintf("#%d", d.Revision)), stamp(d.At)+d.At.UTC().Format(".000"), words(d.Event))
 		for _, k := range d.Records {
-			for _, line := range wrap("  "+style.bold(k.Verdict)+": ", k.Reason, p.width()-1) {
+			head := "  " + k.Verdict + ": "
+			for i, line := range wrap(head, k.Reason, p.width()-1) {
+				if i == 0 {
+					line = "  " + style.bold(k.Verdict) + ": " + strings.TrimPrefix(line, head)
+				}
 				p.say("%s", line)
 			}
-			p.say("%s", style.dim(fmt.Sprintf("    %s; exposed %d, unconfirmed %d, harmed %d, E %s, %s", ringName(r, k.Ring), k.Exposed, k.Unconfirmed,
-				k.Harmed, evidence(k.Evidence), k.Alarm)))
+			p.say("%s", style.dim(fmt.Sprintf("    ring %s; exposed %d, unconfirmed %d, harmed %d, E %s, %s", ringName(r.Rings, k.Ring), k.Exposed,
+				k.Unconfirmed, k.Harmed, evidence(k.Evidence), k.Alarm)))
 		}
 		if len(d.Records) == 0 {
 			p.say("  nothing to decide")
@@ -133,20 +143,22 @@ func (p *program) sayExplanation(r api.Rollout, e explanation, withData bool) {
 	}
 }
 
-func ringName(r api.Rollout, k int) string {
-	if k >= 0 && k < len(r.Rings) {
-		return "ring " + r.Rings[k].Name
+// ringName is a ring's name, or its number if the rings are not known.
+func ringName(rings []api.Ring, k int) string {
+	if k >= 0 && k < len(rings) {
+		return rings[k].Name
 	}
-	return fmt.Sprintf("ring %d", k)
+	return fmt.Sprint(k)
 }
 
 func (p *program) sayReplay(r replay) {
 	style := p.styleOf(p.Out)
 	if len(r.Differences) == 0 {
-		p.say("%s: replaying %d events gives the same %d decisions and the stored state", style.green("verified"), r.Events, r.Records)
+		p.say("%s: replaying %s gives the same %s and the stored state", style.green("verified"), plural(int64(r.Events), "event"),
+			plural(int64(r.Records), "decision"))
 		return
 	}
-	p.say("%s: replaying %d events gives something else (I10)", style.red("NOT the same"), r.Events)
+	p.say("%s: replaying %s gives something else (I10)", style.red("NOT the same"), plural(int64(r.Events), "event"))
 	for _, d := range r.Differences {
 		p.say("  %s", d)
 	}

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/firebreak-dev/firebreak/client"
@@ -48,23 +50,59 @@ func codeOf(err error) int {
 	return ExitFailed
 }
 
-// complain tells a person about an error: what, every mistake of an input, and what to do next.
+// hinted adds a next step to an error of a kind that has none.
+func hinted(err error, kind fault.Kind, format string, args ...any) error {
+	err = asFault(err)
+	if err == nil || fault.KindOf(err) != kind || fault.NextOf(err) != "" {
+		return err
+	}
+	problems := fault.ProblemsOf(err)
+	if len(problems) > 0 {
+		return err
+	}
+	return fault.New(kind, "%w", err).Hint(format, args...)
+}
+
+// failure is an error as --json prints it.
+type failure struct {
+	Kind     fault.Kind      `json:"kind"`
+	Message  string          `json:"message"`
+	Next     string          `json:"next,omitempty"`
+	Problems []fault.Problem `json:"problems,omitempty"`
+}
+
+// complain tells about an error as the output is wanted: for people, or as JSON.
 func (p *program) complain(err error) {
-	style := p.styleOf(p.Err)
-	message, problems := err.Error(), []fault.Problem(nil)
+	message, problems := apart(err)
+	if p.json || slices.Contains(p.Args, "--json") {
+		encoder := json.NewEncoder(p.Err)
+		encoder.SetEscapeHTML(false)
+		_ = encoder.Encode(map[string]failure{"error": {fault.KindOf(err), message, fault.NextOf(err), problems}})
+		return
+	}
+	p.complainTo(message, problems, fault.NextOf(err))
+}
+
+// apart takes the list of problems out of an error's message.
+func apart(err error) (string, []fault.Problem) {
+	message := err.Error()
 	var lister *fault.Error
 	for inner := err; errors.As(inner, &lister); inner = lister.Err {
 		if len(lister.Problems) > 0 {
-			problems = lister.Problems
-			message = strings.Replace(message, lister.Error(), lister.Message, 1)
-			break
+			return strings.Replace(message, lister.Error(), lister.Message, 1), lister.Problems
 		}
 	}
+	return message, nil
+}
+
+// complainTo tells a person about an error: what, every mistake of an input, and what to do next.
+func (p *program) complainTo(message string, problems []fault.Problem, next string) {
+	style := p.styleOf(p.Err)
 	_, _ = fmt.Fprintln(p.Err, style.red("error:"), message)
 	for _, problem := range problems {
 		_, _ = fmt.Fprintln(p.Err, "  "+problem.String())
 	}
-	if next := fault.NextOf(err); next != "" {
+	if next != "" {
 		_, _ = fmt.Fprintln(p.Err, style.bold("next:"), next)
 	}
 }

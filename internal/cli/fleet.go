@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/client"
 )
 
 func (p *program) fleetCommand() *cobra.Command {
@@ -97,6 +97,7 @@ func runs(components map[string]api.Component) string {
 func (p *program) fleetShow() *cobra.Command {
 	return p.leaf(command{
 		use: "show ENDPOINT", short: "Show one endpoint and its leases", args: cobra.ExactArgs(1),
+		lists:   "firebreak fleet list",
 		long:    `Shows an endpoint's attributes, what runs on it and why it is not further, and every lease it ever had.`,
 		example: "firebreak fleet show ep-0123456789abcdef0123",
 		run: func(ctx context.Context, args []string) error {
@@ -108,12 +109,28 @@ func (p *program) fleetShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.show(e, func() { p.sayEndpoint(e) })
+			rings := map[string][]api.Ring{}
+			if len(e.Leases) > 0 && !p.json {
+				if rings, err = ringsOf(ctx, c); err != nil {
+					return err
+				}
+			}
+			return p.show(e, func() { p.sayEndpoint(e, rings) })
 		},
 	})
 }
 
-func (p *program) sayEndpoint(e api.Endpoint) {
+// ringsOf are the rings of every rollout, by its id.
+func ringsOf(ctx context.Context, c *client.Client) (map[string][]api.Ring, error) {
+	rollouts, err := c.Rollouts(ctx, "")
+	rings := make(map[string][]api.Ring, len(rollouts))
+	for _, r := range rollouts {
+		rings[r.ID] = r.Rings
+	}
+	return rings, err
+}
+
+func (p *program) sayEndpoint(e api.Endpoint, rings map[string][]api.Ring) {
 	a, style := e.Attributes, p.styleOf(p.Out)
 	p.say("%s  tenant %s, seen %s, enrolled %s", style.bold(e.ID), e.Tenant, p.ago(e.LastSeen), stamp(e.Enrolled))
 	p.say("%s", strings.Join(slices.DeleteFunc([]string{a.OS, a.Version, a.Kernel, a.Arch, a.Class, a.Region, a.Site},
@@ -122,29 +139,45 @@ func (p *program) sayEndpoint(e api.Endpoint) {
 		p.say("label %s=%s", key, e.Labels[key])
 	}
 	p.say("")
-	t := newTable("COMPONENT", "KIND", "RUNS", "BACK TO", "PHASE", "WHY")
+	t := newTable("COMPONENT", "KIND", "RUNS", "BACK TO", "PHASE")
 	for _, name := range slices.Sorted(maps.Keys(e.Components)) {
 		c := e.Components[name]
-		t.add(name, c.Kind, orDash(c.Version), orDash(c.Previous), orDash(c.Phase), orDash(c.Why))
+		t.add(name, c.Kind, orDash(c.Version), orDash(c.Previous), orDash(c.Phase))
+		t.note(c.Why)
 	}
 	t.print(p)
 	if len(e.Leases) > 0 {
 		p.say("")
-		p.sayLeases(e.Leases, func(l api.LeaseStatus) string { return l.Rollout }, "ROLLOUT")
+		p.sayLeases(e.Leases, func(l api.LeaseStatus) string { return l.Rollout }, "ROLLOUT", rings)
 	}
 }
 
-// sayLeases prints leases; who and its heading tell them apart.
-func (p *program) sayLeases(leases []api.LeaseStatus, who func(api.LeaseStatus) string, heading string) {
-	t := newTable(heading, "RING", "ISSUED", "OUTCOME", "RECOVERED", "DETAIL")
+// sayLeases prints leases; who and its heading tell them apart. Rings are those of each rollout.
+func (p *program) sayLeases(leases []api.LeaseStatus, who func(api.LeaseStatus) string, heading string, rings map[string][]api.Ring) {
+	t := newTable(heading, "RING", "ISSUED", "OUTCOME", "RECOVERED")
 	for _, l := range leases {
-		recovered := "-"
-		if l.Recovered != nil {
-			recovered = span(l.Recovered.Sub(l.Issued))
-		}
-		t.add(who(l), fmt.Sprint(l.Ring), clockTime(l.Issued), l.Outcome, recovered, orDash(l.Detail))
+		t.add(who(l), ringName(rings[l.Rollout], l.Ring), p.when(l.Issued), l.Outcome, recovery(l))
+		t.note(l.Detail)
 	}
 	t.print(p)
 }
 
-func clockTime(t time.Time) string { return t.UTC().Format("15:04:05") }
+// recovery is how long after its harm became known a host was well again.
+func recovery(l api.LeaseStatus) string {
+	if l.Recovered == nil {
+		return "-"
+	}
+	harmed := l.Issued
+	if l.Known != nil {
+		harmed = *l.Known
+	}
+	return "after " + span(max(0, l.Recovered.Sub(harmed)))
+}
+
+// when is a time of day, with the date unless that is today.
+func (p *program) when(t time.Time) string {
+	if text := stamp(t); t.IsZero() || text[:10] != stamp(p.Clock.Now())[:10] {
+		return text
+	}
+	return t.UTC().Format("15:04:05")
+}

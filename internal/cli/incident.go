@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +57,7 @@ func incidentState(i api.Incident) string {
 
 func (p *program) incidentShow() *cobra.Command {
 	return p.leaf(command{
-		use: "show ID", short: "Show an incident: harmed hosts, timeline, evidence", args: cobra.ExactArgs(1),
+		use: "show ID", short: "Show an incident: harmed hosts, timeline, evidence", args: cobra.ExactArgs(1), lists: "firebreak incident list",
 		long:    `Shows an incident from stored records alone.`,
 		example: "firebreak incident show inc-4q2kd7x0ab",
 		ids: func(ctx context.Context) ([]string, error) {
@@ -87,7 +88,9 @@ func (p *program) incidentShow() *cobra.Command {
 
 func (p *program) sayIncident(i api.Incident) {
 	style := p.styleOf(p.Out)
-	p.say("%s  %s", style.bold(i.ID), style.red(i.Title))
+	for _, line := range wrap(i.ID+"  ", i.Title, p.width()-1) {
+		p.say("%s", style.red(line))
+	}
 	p.say("%s %s, rollout %s, opened %s, %s", i.Component, i.Version, i.Rollout, stamp(i.Opened), incidentState(i))
 	if s := i.Summary; s != nil {
 		p.say("exposed %d of %d, harmed %d, recovered %d, returned %d; E %s against %s", s.Exposed, s.Eligible, s.Harmed, s.Recovered,
@@ -98,12 +101,18 @@ func (p *program) sayIncident(i api.Incident) {
 	}
 	if len(i.Harmed) > 0 {
 		p.say("")
-		p.sayLeases(i.Harmed, func(l api.LeaseStatus) string { return l.Endpoint }, "HARMED")
+		rings := map[string][]api.Ring{}
+		if i.Summary != nil {
+			rings[i.Rollout] = i.Summary.Rings
+		}
+		p.sayLeases(i.Harmed, func(l api.LeaseStatus) string { return l.Endpoint }, "HARMED", rings)
 	}
 	p.say("")
 	for _, d := range i.Timeline {
 		for _, r := range d.Records {
-			p.say("%s  %-16s %s", d.At.UTC().Format("15:04:05.000"), r.Verdict, r.Reason)
+			for _, line := range wrap(fmt.Sprintf("%s  %-15s ", d.At.UTC().Format("15:04:05.000"), r.Verdict), r.Reason, p.width()-1) {
+				p.say("%s", line)
+			}
 		}
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -21,7 +23,7 @@ func (p *program) keyCommand() *cobra.Command {
 	c := group("key", "Make release keys and sign with them", `
 Release keys stay with the publisher: they are made and used on this machine, in a keyring directory that only its owner
 may read. The control plane sees signatures and public keys.`)
-	c.AddCommand(p.keyInit(), p.keySign(), p.keyDiscard())
+	c.AddCommand(p.keyInit(), p.keyNew(), p.keySign(), p.keyDiscard())
 	return c
 }
 
@@ -42,10 +44,14 @@ Makes the keys that are missing in the keyring, and signs root and targets so th
 keys and the control plane its online keys. Run it again at any time: it changes only what is not as asked, and renews
 what is about to expire. Roles are root, targets and the names of components.
 
+A second owner makes a key with 'firebreak key new' and sends its public file; --add it. If releases are published already,
+the second owner then signs them with 'firebreak key sign', and only after that can --threshold be raised.
+
 Back the keyring up. Who has root.pem and targets.pem can say whose releases are genuine; keep them apart from the
 release keys once you are set up.`,
 		example: `firebreak key init sensor-content
-			firebreak key init sensor-content --add sensor-content=bob.pub --threshold sensor-content=2`,
+			firebreak key init sensor-content --add sensor-content=release-sensor-content.pem.pub
+			firebreak key init sensor-content --threshold sensor-content=2`,
 		run: func(ctx context.Context, args []string) error {
 			o, err := f.options(args)
 			if err != nil {
@@ -129,6 +135,11 @@ func (p *program) sayInit(r publisher.InitResult) {
 	switch {
 	case r.Pending:
 		p.say("the other owners run 'firebreak key sign ROLE'; run this again afterwards")
+	case len(r.CannotSign) > 0:
+		for _, role := range r.CannotSign {
+			p.say("this keyring cannot sign for %s: it has no key that the role trusts", role)
+			p.say("to become an owner of it, run: firebreak key new %s", role)
+		}
 	case len(r.Made)+len(r.Submissions) == 0:
 		p.say("everything is as it should be")
 	}
@@ -141,14 +152,67 @@ func submission(s api.Submission) string {
 	return fmt.Sprintf("%s version %d is published", s.Role, s.Version)
 }
 
+// newKey is what `key new` prints as JSON.
+type newKey struct {
+	Role    string `json:"role"`
+	Key     string `json:"key"` // its id
+	Private string `json:"private_file"`
+	Public  string `json:"public_file"`
+	Made    bool   `json:"made"` // false: it was there already
+}
+
+func (p *program) keyNew() *cobra.Command {
+	var keys string
+	c := p.leaf(command{
+		use: "new ROLE", short: "Make a key to become one more owner of a role", args: cobra.ExactArgs(1),
+		long: `
+Makes a key for a role (root, targets or a component) in the keyring, and says which file to send to the owner who
+will add it. Needs no control plane. A key that is there already is kept.`,
+		example: "firebreak key new sensor-content --keys bob",
+		run: func(_ context.Context, args []string) error {
+			ring, err := p.keyring(keys)
+			if err != nil {
+				return err
+			}
+			signer, made, err := ring.Make(args[0], rand.Reader)
+			if err != nil {
+				return err
+			}
+			k := newKey{Role: args[0], Key: signer.ID(), Private: ring.KeyFile(args[0]), Public: ring.PublicFile(args[0]), Made: made}
+			return p.show(k, func() { p.sayNewKey(k) })
+		},
+	})
+	keysFlag(c.Flags(), &keys)
+	return c
+}
+
+func (p *program) sayNewKey(k newKey) {
+	if k.Made {
+		p.say("made %s", k.Private)
+	} else {
+		p.say("%s was there already", k.Private)
+	}
+	p.say("public key: %s", k.Public)
+	component := k.Role + " "
+	if k.Role == trust.RoleRoot || k.Role == trust.RoleTargets {
+		component = ""
+	}
+	p.say("send that file to the owner who runs:")
+	p.say("  firebreak key init %s--add %s=%s", component, k.Role, filepath.Base(k.Public))
+	p.say("  firebreak key init %s--threshold %s=2", component, k.Role)
+	p.say("if releases are published, run 'firebreak key sign %s' between the two; get root.json from that owner", k.Role)
+}
+
 func (p *program) keySign() *cobra.Command {
 	var keys string
 	var yes bool
 	c := p.leaf(command{
 		use: "sign [ROLE]", short: "Review what waits for signatures, and add yours", args: cobra.MaximumNArgs(1), ids: p.pendingRoles,
+		lists: "firebreak key sign",
 		long: `
 Without a role lists what waits for signatures. With one (root, targets or a component) it verifies what is pending
-against what is published, shows what it would change, and signs it when you agree.`,
+against what is published, shows what it would change, and signs it when you agree. If nothing is pending, it offers
+to add your signature to what is published: that has to come before a role's threshold can be raised.`,
 		example: "firebreak key sign\nfirebreak key sign sensor-content",
 		run: func(ctx context.Context, args []string) error {
 			if len(args) == 0 {
@@ -181,6 +245,9 @@ against what is published, shows what it would change, and signs it when you agr
 func (p *program) agree(r publisher.Review, yes bool) error {
 	tell := func(format string, args ...any) { _, _ = fmt.Fprintf(p.Err, format+"\n", args...) }
 	tell("%s version %d, signed by %d of %d, expires %s", r.Role, r.Version, len(r.SignedBy), r.Threshold, stamp(r.Expires))
+	if r.Published {
+		tell("  it is published already; nothing changes but that your signature is added")
+	}
 	for _, change := range r.Changes {
 		tell("  %s", change)
 	}
@@ -242,6 +309,7 @@ func (p *program) pendingRoles(ctx context.Context) ([]string, error) {
 func (p *program) keyDiscard() *cobra.Command {
 	return p.leaf(command{
 		use: "discard ROLE", short: "Forget what waits for signatures of a role", args: cobra.ExactArgs(1), ids: p.pendingRoles,
+		lists:   "firebreak key sign",
 		long:    `Makes the control plane forget pending metadata of a role, so that other metadata can be submitted in its place.`,
 		example: "firebreak key discard sensor-content",
 		run: func(ctx context.Context, args []string) error {

@@ -31,42 +31,65 @@ func (p *program) show(v any, human func()) error {
 	return encoder.Encode(v)
 }
 
-// table prints rows under a heading. Columns are as wide as they need to be; the last one is cut to fit the terminal.
+// table prints rows under a heading. Columns are as wide as they need to be; on a terminal one of them is cut to fit.
 type table struct {
-	head []string
-	rows [][]string
+	head    []string
+	rows    []row
+	elastic int                                 // the column that is cut
+	shorten func(cell string, width int) string // how
 }
 
-func newTable(head ...string) *table { return &table{head: head} }
+// row is a line of a table, and what is said under it.
+type row struct {
+	cells []string
+	note  string
+}
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+func newTable(head ...string) *table { return &table{head: head, elastic: len(head) - 1, shorten: cut} }
+
+func (t *table) add(cells ...string) { t.rows = append(t.rows, row{cells: cells}) }
+
+// note says something of any length under the last row.
+func (t *table) note(text string) { t.rows[len(t.rows)-1].note = text }
 
 func (t *table) print(p *program) {
-	style, width := p.styleOf(p.Out), p.width()
-	widths := make([]int, len(t.head))
-	for _, row := range append([][]string{t.head}, t.rows...) {
-		for i, cell := range row {
-			widths[i] = max(widths[i], runes(cell))
-		}
-	}
-	last := len(widths) - 1
-	left := width
-	for _, w := range widths[:last] {
-		left -= w + 2
-	}
-	widths[last] = max(8, left)
+	style, widths := p.styleOf(p.Out), t.widths(p)
 	line := func(cells []string, paint func(string) string) {
 		var b strings.Builder
-		for i, cell := range cells[:last] {
+		for i, cell := range cells {
+			if i == t.elastic {
+				cell = t.shorten(cell, widths[i])
+			}
 			b.WriteString(paint(cell) + strings.Repeat(" ", widths[i]-runes(cell)+2))
 		}
-		b.WriteString(paint(cut(cells[last], widths[last])))
 		p.say("%s", strings.TrimRight(b.String(), " "))
 	}
 	line(t.head, style.dim)
-	for _, row := range t.rows {
-		line(row, style.outcome)
+	for _, r := range t.rows {
+		line(r.cells, style.outcome)
+		if r.note != "" {
+			for _, text := range wrap("  ", r.note, p.width()-1) {
+				p.say("%s", text)
+			}
+		}
 	}
+}
+
+// widths are those of the columns. Nothing is cut for a reader that is no terminal.
+func (t *table) widths(p *program) []int {
+	widths, all := make([]int, len(t.head)), -2
+	for _, r := range append([]row{{cells: t.head}}, t.rows...) {
+		for i, cell := range r.cells {
+			widths[i] = max(widths[i], runes(cell))
+		}
+	}
+	for _, w := range widths {
+		all += w + 2
+	}
+	if _, terminal := p.Terminal(p.Out); terminal && all > p.width() {
+		widths[t.elastic] = max(8, widths[t.elastic]-(all-p.width()))
+	}
+	return widths
 }
 
 func runes(s string) int { return utf8.RuneCountInString(s) }
@@ -84,6 +107,14 @@ func (p *program) width() int {
 		return max(width, 40)
 	}
 	return columns
+}
+
+// height is how many lines the terminal has; 0 if that is not known.
+func (p *program) height() int {
+	if p.Height == nil {
+		return 0
+	}
+	return p.Height(p.Out)
 }
 
 // palette paints text on a terminal, and nowhere else.
@@ -155,12 +186,32 @@ func span(d time.Duration) string {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+		return units(int(d.Minutes()), "m", int(d.Seconds())%60, "s")
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+		return units(int(d.Hours()), "h", int(d.Minutes())%60, "m")
 	default:
 		return fmt.Sprintf("%dd", int(d.Hours())/24)
 	}
+}
+
+// units is "2h05m", or "2h" if nothing is left.
+func units(n int, unit string, rest int, small string) string {
+	if rest == 0 {
+		return fmt.Sprintf("%d%s", n, unit)
+	}
+	return fmt.Sprintf("%d%s%02d%s", n, unit, rest, small)
+}
+
+// exact writes a duration that somebody configured, without the zeros at its end: 24h, 15m, 1h30m.
+func exact(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // evidence writes E: two digits are all that anybody acts on.

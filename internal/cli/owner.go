@@ -27,11 +27,16 @@ func (p *program) publisher(dir string) (*publisher.Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring, err := publisher.OpenKeyring(first(dir, p.Getenv("FIREBREAK_KEYS"), defaultKeys))
+	ring, err := p.keyring(dir)
 	if err != nil {
 		return nil, err
 	}
 	return publisher.New(publisher.Options{Keyring: ring, Server: controlPlane{c}, Clock: p.Clock, Random: rand.Reader, Progress: p.progress()})
+}
+
+// keyring opens the keyring in dir, or the default one.
+func (p *program) keyring(dir string) (*publisher.Keyring, error) {
+	return publisher.OpenKeyring(first(dir, p.Getenv("FIREBREAK_KEYS"), defaultKeys))
 }
 
 // progress draws uploads on a terminal, and nothing elsewhere.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,7 +65,7 @@ func (p *program) describePlan(wanted plan.Plan, bound plan.Bound) {
 		if r.Share > 0 {
 			size = fmt.Sprintf("%g %% of fleet", r.Share*100)
 		}
-		t.add(r.Name, size, wanted.NotBefore(k).String(), asked(r, wanted.Last(k)))
+		t.add(r.Name, size, exact(wanted.NotBefore(k)), asked(r, wanted.Last(k)))
 	}
 	t.print(p)
 	p.say("")
@@ -84,7 +85,7 @@ func asked(r plan.Ring, last bool) string {
 		text = fmt.Sprintf("%g %% confirmed", e.Confirmed*100)
 	}
 	if e.Bake > 0 {
-		text += ", bake " + e.Bake.String()
+		text += ", bake " + exact(time.Duration(e.Bake))
 	}
 	if e.Boots > 0 {
 		text += ", " + plural(e.Boots, "boot")
@@ -115,9 +116,9 @@ func (p *program) planList() *cobra.Command {
 				return err
 			}
 			return p.show(plans, func() {
-				t := newTable("NAME", "RINGS", "HARMED AT MOST", "UPDATED")
+				t := newTable("NAME", "RINGS", "EXPECTED HARM", "UPDATED")
 				for _, s := range plans {
-					t.add(s.Name, fmt.Sprint(s.Rings), fmt.Sprint(s.Bound), stamp(s.Updated))
+					t.add(s.Name, fmt.Sprint(s.Rings), "at most "+plural(s.Bound, "host"), stamp(s.Updated))
 				}
 				t.print(p)
 			})
@@ -127,7 +128,7 @@ func (p *program) planList() *cobra.Command {
 
 func (p *program) planShow() *cobra.Command {
 	return p.leaf(command{
-		use: "show NAME", short: "Show a stored plan", args: cobra.ExactArgs(1),
+		use: "show NAME", short: "Show a stored plan", args: cobra.ExactArgs(1), lists: "firebreak plan list",
 		long: `Shows a stored plan with its defaults filled in, and what it can harm.`, example: "firebreak plan show careful",
 		run: func(ctx context.Context, args []string) error {
 			c, err := p.connect()

@@ -32,17 +32,19 @@ type publishFlags struct {
 func (p *program) releasePublish() *cobra.Command {
 	var f publishFlags
 	c := p.leaf(command{
-		use: "publish COMPONENT VERSION [PATH]", short: "Validate, sign and upload a release", args: cobra.RangeArgs(2, 3), ids: p.componentNames,
+		use: "publish COMPONENT VERSION [PATH]", short: "Validate, sign and upload a release", args: cobra.RangeArgs(2, 3),
+		ids: p.componentNames, lists: "firebreak release list",
 		long: `
 Makes a release of a file or a directory: packs it, lets the validator judge it, signs its metadata with the release
 key in the keyring, and uploads it. The key never leaves this machine. The plan is signed with the release: no rollout
-of it may be wider or faster. Publishing the same content again does nothing; other content needs another version.
+of it may be wider or faster. Publishing the same content again only uploads what the control plane lost or damaged;
+other content needs another version.
 
 The validator is run without a shell; {dir} stands for the content. A component that requires validation accepts no
 release without a passing verdict. If the component needs several signatures, the release waits until the other owners
 have run 'firebreak key sign COMPONENT'.`,
-		example: `firebreak release publish sensor-content 2 ./content --plan careful.yaml --validator 'sensor validate {dir}'
-			firebreak release publish sensor-rules 7 --platform linux/amd64=./amd64 --platform linux/arm64=./arm64`,
+		example: `firebreak release publish sensor-content 2 ./content --validator 'sensor validate {dir}'
+			firebreak release publish rules 7 --platform linux/amd64=./amd --platform linux/arm64=./arm`,
 		run: func(ctx context.Context, args []string) error { return p.publish(ctx, args, f) },
 	})
 	flags := c.Flags()
@@ -51,6 +53,7 @@ have run 'firebreak key sign COMPONENT'.`,
 	flags.StringArrayVar(&f.platforms, "platform", nil, "os/arch=PATH instead of PATH, for content that differs; may be given several times")
 	flags.StringVar(&f.validator, "validator", "", "command that judges the content; {dir} stands for it")
 	flags.DurationVar(&f.timeout, "timeout", publisher.DefaultValidation, "how long the validator may take")
+	flags.Lookup("timeout").DefValue = exact(publisher.DefaultValidation)
 	flags.StringToStringVar(&f.contract, "contract", nil, "key=value that the consumer must provide; may be given several times")
 	flags.Int64Var(&f.floor, "floor", 0, "serial that no endpoint goes below any more once it knows this release")
 	return c
@@ -154,7 +157,15 @@ func (p *program) planFile(name string) (plan.Plan, error) {
 func (p *program) sayPublished(r publisher.Published) {
 	m := r.Manifest
 	what := fmt.Sprintf("%s %s (serial %d, manifest %s, %s)", m.Component, m.Version, m.Serial, r.Digest.Short(), plural(int64(len(m.Artifacts)), "artifact"))
+	for _, name := range r.Restored {
+		p.say("uploaded %s again: the control plane had lost or damaged it", name)
+	}
 	switch {
+	case r.Before && r.Submission.State == api.SubmissionPending:
+		p.say("%s was uploaded before and has %d of %d signatures", what, r.Submission.Signatures, r.Submission.Threshold)
+		p.say("the other owners run: firebreak key sign %s", m.Component)
+	case r.Before && len(r.Restored) > 0:
+		p.say("%s was published before", what)
 	case r.Before:
 		p.say("%s was published before; nothing was done", what)
 	case r.Submission.State == api.SubmissionPending:

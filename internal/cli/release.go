@@ -23,7 +23,7 @@ A release is one immutable version of a component, signed offline by release key
 func (p *program) releaseList() *cobra.Command {
 	return p.leaf(command{
 		use: "list [COMPONENT]", short: "List published releases", args: cobra.MaximumNArgs(1), ids: p.componentNames,
-		long: `Lists releases of one component or of all, newest first.`, example: "firebreak release list sensor-content",
+		long: `Lists releases of one component or of all, newest first, and before them those that wait for signatures.`, example: "firebreak release list sensor-content",
 		run: func(ctx context.Context, args []string) error {
 			c, err := p.connect()
 			if err != nil {
@@ -37,8 +37,20 @@ func (p *program) releaseList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.show(releases, func() {
+			waiting, err := waitingReleases(ctx, c, component, releases)
+			if err != nil {
+				return err
+			}
+			all := []api.Release{}
+			for _, r := range waiting {
+				all = append(all, r.Release)
+			}
+			return p.show(append(all, releases...), func() {
 				t := newTable("SERIAL", "VERSION", "STATE", "VALIDATED", "CREATED", "COMPONENT")
+				for _, r := range waiting {
+					t.add(fmt.Sprint(r.Serial), r.Version, r.State, "-", "-", r.Component)
+					t.note(fmt.Sprintf("waits for %s: firebreak key sign %s", signatures(r.lacks), r.Component))
+				}
 				for _, r := range releases {
 					t.add(fmt.Sprint(r.Serial), r.Version, r.State, yesNo(r.Validated), stamp(r.Created), r.Component)
 				}
@@ -57,7 +69,8 @@ func yesNo(b bool) string {
 
 func (p *program) releaseShow() *cobra.Command {
 	return p.leaf(command{
-		use: "show COMPONENT VERSION", short: "Show a release: artifacts, contract, verdicts, plan", args: cobra.ExactArgs(2), ids: p.componentNames,
+		use: "show COMPONENT VERSION", short: "Show a release: artifacts, contract, verdicts, plan", args: cobra.ExactArgs(2),
+		ids: p.componentNames, lists: "firebreak release list",
 		long:    `Shows what the signed manifest of a release says. 'firebreak release verify' checks the signatures and the bytes.`,
 		example: "firebreak release show sensor-content 2",
 		run: func(ctx context.Context, args []string) error {
@@ -67,7 +80,7 @@ func (p *program) releaseShow() *cobra.Command {
 			}
 			r, err := c.Release(ctx, args[0], args[1])
 			if err != nil {
-				return err
+				return unlessWaiting(ctx, c, err, args[0], args[1])
 			}
 			var m release.Manifest
 			if err := json.Unmarshal(r.Document, &m); err != nil {
@@ -83,7 +96,7 @@ func (p *program) sayRelease(r api.Release, m release.Manifest) {
 	p.say("%s  %s", style.bold(r.Component+" "+r.Version), style.outcome(r.State))
 	p.say("serial %d, floor %d, kind %s", m.Serial, m.Floor, m.Kind)
 	p.say("created %s, manifest %s", stamp(r.Created), short(r.Manifest))
-	p.say("plan %s: %d rings, harms at most %s on average", m.Plan.Name, len(m.Plan.Rings), plural(m.Plan.Defaulted().Bound().Hosts, "host"))
+	p.say("plan %s: %s, harms at most %s on average", m.Plan.Name, plural(int64(len(m.Plan.Rings)), "ring"), plural(m.Plan.Defaulted().Bound().Hosts, "host"))
 	for _, key := range slices.Sorted(maps.Keys(m.Contract)) {
 		p.say("contract %s=%s", key, m.Contract[key])
 	}

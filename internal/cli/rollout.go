@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,7 @@ func (p *program) rolloutStart() *cobra.Command {
 	var watch bool
 	c := p.leaf(command{
 		use: "start COMPONENT VERSION", short: "Start a rollout of a published release", args: cobra.ExactArgs(2),
+		lists: "firebreak release list",
 		long: `
 Starts a rollout of a published release on the plan that was signed with it, or on a stored plan that is nowhere wider
 or faster. A component has at most one rollout under way.`,
@@ -48,7 +50,7 @@ or faster. A component has at most one rollout under way.`,
 			start.Component, start.Version = args[0], args[1]
 			r, err := c.StartRollout(ctx, start)
 			if err != nil {
-				return err
+				return unlessWaiting(ctx, c, err, start.Component, start.Version)
 			}
 			if watch {
 				return p.watch(ctx, c, r.ID, defaultEvery)
@@ -70,6 +72,7 @@ func (p *program) rolloutAct(name, short, long string, do func(*client.Client, c
 	var reason string
 	c := p.leaf(command{
 		use: name + " ID", short: short, long: long, args: cobra.ExactArgs(1), ids: p.rolloutIDs,
+		lists:   "firebreak rollout list",
 		example: fmt.Sprintf("firebreak rollout %s ro-4q2k --reason 'looks odd in Graz'", name),
 		run: func(ctx context.Context, args []string) error {
 			c, err := p.connect()
@@ -78,7 +81,7 @@ func (p *program) rolloutAct(name, short, long string, do func(*client.Client, c
 			}
 			r, err := do(c, ctx, args[0], reason)
 			if err != nil {
-				return err
+				return hinted(err, fault.Conflict, "See how it stands: firebreak rollout show %s.", args[0])
 			}
 			return p.show(r, func() {
 				p.say("rollout %s of %s %s is %s; %s exposed, %s harmed", r.ID, r.Component, r.Version, words(r.Phase),
@@ -105,10 +108,11 @@ func (p *program) rolloutList() *cobra.Command {
 				return err
 			}
 			return p.show(rollouts, func() {
-				t := newTable("ID", "PHASE", "STARTED", "CONFIRMED", "HARMED", "RELEASE")
+				t := newTable("ID", "RELEASE", "PHASE", "STARTED", "CONFIRMED", "HARMED")
+				t.elastic, t.shorten = 1, cutRelease
 				for _, r := range rollouts {
-					t.add(r.ID, words(r.Phase), stamp(r.Started), fmt.Sprintf("%d/%d", r.Confirmed, r.Eligible), fmt.Sprint(r.Harmed),
-						r.Component+" "+r.Version)
+					t.add(r.ID, r.Component+" "+r.Version, words(r.Phase), p.ago(r.Started), fmt.Sprintf("%d/%d", r.Confirmed, r.Eligible),
+						fmt.Sprint(r.Harmed))
 				}
 				t.print(p)
 			})
@@ -121,9 +125,12 @@ func (p *program) rolloutList() *cobra.Command {
 func (p *program) rolloutShow() *cobra.Command {
 	var leases bool
 	c := p.leaf(command{
-		use: "show ID", short: "Show a rollout as it stands, and with --leases every exposed host", args: cobra.ExactArgs(1), ids: p.rolloutIDs,
-		long:    `Shows rings, outcomes, evidence and why it is waiting, once. With --leases also every host that got a lease and what became of it.`,
-		example: "firebreak rollout show ro-4q2k --leases",
+		use: "show [ID]", short: "Show a rollout as it stands, and with --leases every exposed host", args: cobra.MaximumNArgs(1),
+		ids: p.rolloutIDs, lists: "firebreak rollout list",
+		long: `
+Shows rings, outcomes, evidence and why it is waiting, once; without an ID of the newest rollout. With --leases also
+every host that got a lease and what became of it.`,
+		example: "firebreak rollout show\nfirebreak rollout show ro-4q2k --leases",
 		run: func(ctx context.Context, args []string) error {
 			c, err := p.connect()
 			if err != nil {
@@ -133,11 +140,15 @@ func (p *program) rolloutShow() *cobra.Command {
 				api.Rollout
 				Leases []api.LeaseStatus `json:"leases,omitempty"`
 			}{}
-			if answer.Rollout, err = c.Rollout(ctx, args[0]); err != nil {
+			id, err := oneOrNewest(ctx, c, args)
+			if err != nil {
+				return err
+			}
+			if answer.Rollout, err = c.Rollout(ctx, id); err != nil {
 				return err
 			}
 			if leases {
-				if answer.Leases, err = c.Leases(ctx, args[0]); err != nil {
+				if answer.Leases, err = c.Leases(ctx, id); err != nil {
 					return err
 				}
 			}
@@ -147,13 +158,31 @@ func (p *program) rolloutShow() *cobra.Command {
 				}
 				if leases {
 					p.say("")
-					p.sayLeases(answer.Leases, func(l api.LeaseStatus) string { return l.Endpoint }, "ENDPOINT")
+					p.sayLeases(answer.Leases, func(l api.LeaseStatus) string { return l.Endpoint }, "ENDPOINT",
+						map[string][]api.Ring{answer.ID: answer.Rings})
 				}
 			})
 		},
 	})
 	c.Flags().BoolVar(&leases, "leases", false, "list the leases too")
 	return c
+}
+
+// cutRelease shortens "component version" at the component, because the version is what people look for.
+func cutRelease(text string, width int) string {
+	component, version, _ := strings.Cut(text, " ")
+	if runes(text) <= width {
+		return text
+	}
+	return cut(component, max(1, width-1-runes(version))) + " " + version
+}
+
+// oneOrNewest is the id that was given, or that of the newest rollout.
+func oneOrNewest(ctx context.Context, c *client.Client, args []string) (string, error) {
+	if len(args) > 0 {
+		return args[0], nil
+	}
+	return newest(ctx, c, "")
 }
 
 // newest is the id of the newest rollout, of a component if that is not empty.

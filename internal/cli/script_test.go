@@ -2,8 +2,6 @@ package cli_test
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +18,6 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/cli"
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/control/server/servertest"
-	"github.com/firebreak-dev/firebreak/internal/domain/trust"
 )
 
 // TestMain makes the test binary be the command, so that scripts run it as people do.
@@ -28,10 +25,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"firebreak": run})
 }
 
-// later is a clock a minute after the start of every world, that does sleep.
+// later is a clock two minutes after the start of every world, that does sleep.
 type later struct{ clock.Wall }
 
-func (later) Now() time.Time { return servertest.Start().Add(time.Minute) }
+func (later) Now() time.Time { return servertest.Start().Add(2 * time.Minute) }
 
 func run() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -66,27 +63,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("FIREBREAK_SERVER", w.URL)
 			env.Setenv("FIREBREAK_TOKEN", w.Token)
 			env.Setenv("FIREBREAK_KEYS", filepath.Join(env.WorkDir, "keys"))
-			return makeKey(env.WorkDir)
+			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "world": world},
 	})
-}
-
-// makeKey gives every script the key of a second owner, bob.pem and bob.pub.
-func makeKey(dir string) error {
-	public, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	private, err := trust.EncodePrivate(key)
-	if err != nil {
-		return err
-	}
-	open, err := trust.EncodePublic(public)
-	if err != nil {
-		return err
-	}
-	return errors.Join(os.WriteFile(filepath.Join(dir, "bob.pem"), private, 0o600), os.WriteFile(filepath.Join(dir, "bob.pub"), open, 0o600))
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +27,7 @@ before you do. Agents are served over mutual TLS with certificates of the built-
 			if p.Serve == nil {
 				return fault.New(fault.Unavailable, "serve: this build has no control plane")
 			}
-			return p.Serve(ctx, o)
+			return forbidden(p.Serve(ctx, o), o.Data)
 		},
 	})
 	flags := c.Flags()
@@ -38,4 +40,12 @@ before you do. Agents are served over mutual TLS with certificates of the built-
 	flags.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&o.LogJSON, "log-json", false, "write the log as JSON")
 	return c
+}
+
+// forbidden words the operating system's refusal as what it is.
+func forbidden(err error, dir string) error {
+	if !errors.Is(err, fs.ErrPermission) || fault.KindOf(err) != fault.Internal {
+		return err
+	}
+	return fault.New(fault.Denied, "serve: %w", err).Hint("Make %s a directory that this user may read and write, or name another: --data DIR.", dir)
 }

@@ -104,7 +104,7 @@ func left(t api.Token) string {
 
 func (p *program) tokenRevoke() *cobra.Command {
 	return p.leaf(command{
-		use: "revoke ID", short: "End a token for good", args: cobra.ExactArgs(1),
+		use: "revoke ID", short: "End a token for good", args: cobra.ExactArgs(1), lists: "firebreak token list",
 		long:    `Ends a token. Endpoints that joined with it stay; requests with it are refused from now on.`,
 		example: "firebreak token revoke 5k2fvkqa",
 		ids:     p.tokenIDs,

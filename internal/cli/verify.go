@@ -14,7 +14,7 @@ func (p *program) releaseVerify() *cobra.Command {
 	var keys, root, dir string
 	c := p.leaf(command{
 		use: "verify COMPONENT VERSION", short: "Verify a release from the trusted root to its bytes, like an endpoint", args: cobra.ExactArgs(2),
-		ids: p.componentNames,
+		ids: p.componentNames, lists: "firebreak release list",
 		long: `
 Verifies a published release as an endpoint does: from a trusted root through every signature and expiry to the digest of
 each artifact. The control plane is believed nothing. The root is the keyring's, or the one in --root, which needs no

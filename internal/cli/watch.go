@@ -18,7 +18,8 @@ import (
 
 const (
 	defaultEvery = 500 * time.Millisecond
-	tailLength   = 8 // decisions under the picture
+	tailLength   = 8                // decisions under the picture
+	lingering    = 60 * time.Second // after a trip, for harmed hosts to recover
 )
 
 func (p *program) rolloutWatch() *cobra.Command {
@@ -26,11 +27,11 @@ func (p *program) rolloutWatch() *cobra.Command {
 	var component string
 	c := p.leaf(command{
 		use: "watch [ID]", short: "Watch a rollout live: rings, leases, outcomes, evidence, and why it waits", args: cobra.MaximumNArgs(1),
-		ids: p.rolloutIDs,
+		ids: p.rolloutIDs, lists: "firebreak rollout list",
 		long: `
 Watches a rollout until it ends; without an ID the newest one. In a terminal the picture is redrawn in place, elsewhere
 each decision is a line. With --json each change is one JSON object on a line. A control plane that is away for a
-while is waited for. Exit code 0 if the rollout completes, 10 if it is tripped, halted or rolled back.`,
+while is waited for. After a trip it stays until the harmed hosts have recovered, 60 s at most. Exit code 0 if the rollout completes, 10 if it is tripped, halted or rolled back.`,
 		example: "firebreak rollout watch\nfirebreak rollout watch ro-4q2k --json | jq .evidence",
 		run: func(ctx context.Context, args []string) error {
 			c, err := p.connect()
@@ -54,30 +55,34 @@ while is waited for. Exit code 0 if the rollout completes, 10 if it is tripped, 
 // watch follows a rollout to its end.
 func (p *program) watch(ctx context.Context, c *client.Client, id string, every time.Duration) error {
 	screen := p.screen()
-	revision, away := int64(-1), false
+	revision, stayed := int64(-1), time.Duration(0)
+	every = max(every, 10*time.Millisecond)
 	for {
 		r, err := c.Rollout(ctx, id)
 		switch {
 		case err == nil:
-			away = false
 			fresh, failed := news(ctx, c, r, revision)
 			if failed != nil && client.KindOf(failed) != client.Unavailable {
 				return failed
 			}
-			if failed == nil {
-				revision = r.Revision
-				screen.draw(r, fresh)
+			if failed != nil {
+				screen.away(failed)
+				break
 			}
-			if failed == nil && over(r.Phase) {
+			revision = r.Revision
+			screen.draw(r, fresh)
+			if over(r.Phase) && (!p.lingers(r) || stayed > lingering) {
 				return verdict(r)
+			}
+			if over(r.Phase) {
+				stayed += every
 			}
 		case client.KindOf(err) != client.Unavailable || ctx.Err() != nil:
 			return err
-		case !away:
-			away = true
-			_, _ = fmt.Fprintln(p.Err, "waiting for the control plane:", err)
+		default:
+			screen.away(err)
 		}
-		if err := p.Clock.Sleep(ctx, max(every, 10*time.Millisecond)); err != nil {
+		if err := p.Clock.Sleep(ctx, every); err != nil {
 			return err
 		}
 	}
@@ -108,6 +113,19 @@ func over(phase string) bool {
 	return rollout.Phase(phase) == rollout.Complete || rollout.Phase(phase).Final()
 }
 
+// lingers tells whether a stopped rollout is worth watching on: harmed hosts still have to recover, and it is not long ago.
+func (p *program) lingers(r api.Rollout) bool {
+	return rollout.Phase(r.Phase).Recalls() && r.Recovered < r.Harmed && r.Ended != nil && p.Clock.Now().Sub(*r.Ended) < lingering
+}
+
+// staying says why a stopped rollout is still watched, or nothing.
+func (p *program) staying(r api.Rollout) string {
+	if !p.lingers(r) {
+		return ""
+	}
+	return fmt.Sprintf("staying until the harmed hosts have recovered, %d of %d; %s at most", r.Recovered, r.Harmed, span(lingering))
+}
+
 func verdict(r api.Rollout) error {
 	if rollout.Phase(r.Phase) == rollout.Complete {
 		return nil
@@ -118,6 +136,22 @@ func verdict(r api.Rollout) error {
 // screen shows a rollout as it changes.
 type screen interface {
 	draw(r api.Rollout, fresh []api.Decision)
+	away(err error) // the control plane does not answer; called again as long as it does not
+}
+
+// absent is the line about a control plane that does not answer; no error makes it longer than the terminal is wide.
+func (p *program) absent(err error) string {
+	return cut("waiting for the control plane: "+strings.Join(strings.Fields(err.Error()), " "), p.width()-1)
+}
+
+// gone says once that the control plane does not answer.
+type gone struct{ said bool }
+
+func (g *gone) away(p *program, err error) {
+	if !g.said {
+		_, _ = fmt.Fprintln(p.Err, p.absent(err))
+	}
+	g.said = true
 }
 
 func (p *program) screen() screen {
@@ -134,9 +168,13 @@ func (p *program) screen() screen {
 type jsonScreen struct {
 	p    *program
 	last []byte
+	gone gone
 }
 
+func (s *jsonScreen) away(err error) { s.gone.away(s.p, err) }
+
 func (s *jsonScreen) draw(r api.Rollout, _ []api.Decision) {
+	s.gone.said = false
 	data, err := json.Marshal(r)
 	if err != nil || bytes.Equal(data, s.last) {
 		return
@@ -149,9 +187,14 @@ func (s *jsonScreen) draw(r api.Rollout, _ []api.Decision) {
 type lineScreen struct {
 	p       *program
 	waiting string
+	stays   bool
+	gone    gone
 }
 
+func (s *lineScreen) away(err error) { s.gone.away(s.p, err) }
+
 func (s *lineScreen) draw(r api.Rollout, fresh []api.Decision) {
+	s.gone.said = false
 	for _, line := range s.p.decisionLines(fresh) {
 		s.p.say("%s", line)
 	}
@@ -159,12 +202,24 @@ func (s *lineScreen) draw(r api.Rollout, fresh []api.Decision) {
 		s.waiting = text
 		s.p.say("%s  %s", s.p.Clock.Now().UTC().Format("15:04:05.000"), summary(r))
 	}
+	if text := s.p.staying(r); text != "" && !s.stays {
+		s.stays = true
+		s.p.say("%s", text)
+	}
 }
 
 // summary is a rollout in one line.
 func summary(r api.Rollout) string {
-	return fmt.Sprintf("%s: %d of %d exposed, %d confirmed, %d harmed, E %s; waiting: %s", words(r.Phase), r.Exposed, r.Eligible, r.Confirmed, r.Harmed,
-		evidence(r.Evidence), r.Waiting.Text)
+	return fmt.Sprintf("%s: %d of %d exposed, %d confirmed, %d harmed, E %s; %s%s", words(r.Phase), r.Exposed, r.Eligible, r.Confirmed, r.Harmed,
+		evidence(r.Evidence), reasonLabel(r), r.Waiting.Text)
+}
+
+// reasonLabel says what the reason is one for: nothing is waited for any more when a rollout has ended.
+func reasonLabel(r api.Rollout) string {
+	if over(r.Phase) {
+		return "ended: "
+	}
+	return "waiting: "
 }
 
 // decisionLines are the records of decisions, a line each.
@@ -183,17 +238,50 @@ type liveScreen struct {
 	p     *program
 	lines int // drawn last time
 	tail  []string
+	seen  *api.Rollout // what was drawn last
+}
+
+func (s *liveScreen) away(err error) {
+	style := s.p.styleOf(s.p.Out)
+	var picture []string
+	if s.seen != nil {
+		picture = s.picture(*s.seen)
+	}
+	s.paint(append(picture, style.yellow(s.p.absent(err))))
 }
 
 func (s *liveScreen) draw(r api.Rollout, fresh []api.Decision) {
 	s.tail = append(s.tail, s.p.decisionLines(fresh)...)
 	s.tail = s.tail[max(0, len(s.tail)-tailLength):]
+	s.seen = &r
+	s.paint(s.picture(r))
+}
+
+// picture is the frame with the newest decisions under it, as many as the terminal has lines for.
+func (s *liveScreen) picture(r api.Rollout) []string {
+	style, width := s.p.styleOf(s.p.Out), s.p.width()-1
 	picture := s.p.frame(r, s.p.Clock.Now())
-	if len(s.tail) > 0 {
+	if text := s.p.staying(r); text != "" {
+		picture = append(picture, style.yellow(cut(text, width)))
+	}
+	room := tailLength
+	if height := s.p.height(); height > 0 {
+		room = min(room, height-len(picture)-3) // an empty line, one about the control plane, one for the cursor
+	}
+	tail := s.tail[max(0, len(s.tail)-max(0, room)):]
+	if len(tail) > 0 {
 		picture = append(picture, "")
-		for _, line := range s.tail {
-			picture = append(picture, s.p.styleOf(s.p.Out).dim(cut(line, s.p.width()-1)))
-		}
+	}
+	for _, line := range tail {
+		picture = append(picture, style.dim(cut(line, width)))
+	}
+	return picture
+}
+
+// paint draws over what was drawn last. A picture higher than the terminal loses its end: going back up would not reach its beginning.
+func (s *liveScreen) paint(picture []string) {
+	if height := s.p.height(); height > 1 {
+		picture = picture[:min(len(picture), height-1)]
 	}
 	var b strings.Builder
 	if s.lines > 0 {
@@ -210,13 +298,13 @@ func (s *liveScreen) draw(r api.Rollout, fresh []api.Decision) {
 // frame is the picture of a rollout, line by line; none is wider than the terminal.
 func (p *program) frame(r api.Rollout, now time.Time) []string {
 	style, width := p.styleOf(p.Out), p.width()-1
-	end, lived := now, "for"
+	lived := "started " + span(now.Sub(r.Started)) + " ago"
 	if r.Ended != nil {
-		end, lived = *r.Ended, "after"
+		lived = "after " + span(r.Ended.Sub(r.Started))
 	}
 	lines := []string{
 		style.bold(cut(fmt.Sprintf("%s %s on plan %s", r.Component, r.Version, r.Plan), width)),
-		fmt.Sprintf("%s  %s %s %s", r.ID, style.outcome(words(r.Phase)), lived, span(end.Sub(r.Started))),
+		fmt.Sprintf("%s  %s %s", r.ID, style.outcome(words(r.Phase)), lived),
 		"",
 	}
 	name := 4
@@ -232,7 +320,7 @@ func (p *program) frame(r api.Rollout, now time.Time) []string {
 		fmt.Sprintf("unconfirmed %d of %d allowed", r.Unconfirmed, r.Window),
 		fmt.Sprintf("evidence %s E %s (amber %s, trip %s) %s", gauge(r.Evidence, r.Amber, r.Trip), evidence(r.Evidence), evidence(r.Amber),
 			evidence(r.Trip), style.outcome(r.Alarm)))
-	lines = append(lines, wrap("waiting: ", r.Waiting.Text, width)...)
+	lines = append(lines, wrap(reasonLabel(r), r.Waiting.Text, width)...)
 	if r.Incident != "" {
 		lines = append(lines, style.red("incident "+r.Incident)+": firebreak incident show "+r.Incident)
 	}

@@ -20,15 +20,17 @@ type Review struct {
 	Expires   time.Time           `json:"expires"`
 	SignedBy  []string            `json:"signed_by"` // key ids
 	Threshold int                 `json:"threshold"`
-	Key       string              `json:"key"`                // id of the key that would sign
-	Releases  []release.Published `json:"releases,omitempty"` // that it adds
-	Changes   []string            `json:"changes,omitempty"`  // of keys, in words
+	Key       string              `json:"key"`                 // id of the key that would sign
+	Releases  []release.Published `json:"releases,omitempty"`  // that it adds
+	Changes   []string            `json:"changes,omitempty"`   // of keys, in words
+	Published bool                `json:"published,omitempty"` // it is published as it is, and only gets one more signature
 
 	metadata []byte
 }
 
 // Review fetches and checks the pending metadata of a role (root, targets or a component) and says what it changes. Metadata that
-// takes back or changes published releases is Denied, whoever signed it.
+// takes back or changes published releases is Denied, whoever signed it. If nothing is pending, it is the published metadata that lacks
+// the keyring's signature, so that the role's threshold can be raised.
 func (p *Publisher) Review(ctx context.Context, role string) (Review, error) {
 	if err := checkRole(role); err != nil {
 		return Review{}, err
@@ -38,6 +40,9 @@ func (p *Publisher) Review(ctx context.Context, role string) (Review, error) {
 		return Review{}, err
 	}
 	pending, err := p.pending(ctx, role)
+	if fault.KindOf(err) == fault.NotFound {
+		return p.reviewPublished(ctx, role, signer)
+	}
 	if err != nil {
 		return Review{}, err
 	}
@@ -74,7 +79,42 @@ func (p *Publisher) pending(ctx context.Context, role string) (api.PendingMetada
 			return m, nil
 		}
 	}
-	return api.PendingMetadata{}, fault.New(fault.NotFound, "co-sign %s: nothing of it waits for signatures", role)
+	return api.PendingMetadata{}, nothingWaits(role)
+}
+
+func nothingWaits(role string) error {
+	return fault.New(fault.NotFound, "co-sign %s: nothing of it waits for signatures, and what is published does not lack this keyring's", role).
+		Hint("List what waits: firebreak key sign.")
+}
+
+// reviewPublished reviews published metadata that the keyring's key did not sign yet.
+func (p *Publisher) reviewPublished(ctx context.Context, role string, signer *trust.Signer) (Review, error) {
+	v, err := p.view(ctx)
+	if role != trust.RoleRoot && role != trust.RoleTargets {
+		v, err = p.view(ctx, role)
+	}
+	if err != nil {
+		return Review{}, fmt.Errorf("review %s.json: %w", role, err)
+	}
+	data := v.Files()[role+".json"]
+	if data == nil || role == trust.RoleRoot {
+		return Review{}, nothingWaits(role)
+	}
+	meta, err := trust.DecodeTargets(role, data)
+	if err != nil {
+		return Review{}, fmt.Errorf("review %s.json: %w", role, err)
+	}
+	keys, err := v.Keys(role)
+	if err != nil {
+		return Review{}, err
+	}
+	r := Review{Role: role, Version: meta.Signed.Version, Expires: meta.Signed.Expires, Key: signer.ID(), Published: true, metadata: data}
+	if err := r.count(keys); fault.KindOf(err) == fault.Conflict {
+		return Review{}, nothingWaits(role)
+	} else if err != nil {
+		return Review{}, fmt.Errorf("review %s.json: %w", role, err)
+	}
+	return r, nil
 }
 
 // count fills in who signed, and checks that our key belongs to those who should. The server's word is not taken for either.
@@ -85,12 +125,26 @@ func (r *Review) count(keys trust.Keys) error {
 	}
 	r.SignedBy, r.Threshold = signed, keys.Threshold
 	if keys.Public[r.Key] == nil {
-		return fault.New(fault.Denied, "the keyring's key %s is not one of role %s", r.Key, r.Role)
+		return notOwned(r.Role, r.Key)
 	}
 	if slices.Contains(signed, r.Key) {
 		return fault.New(fault.Conflict, "the keyring's key %s signed it already", r.Key).Hint("Somebody else has to sign now.")
 	}
 	return nil
+}
+
+// owns checks that a signer is one of a role's as the repository has it.
+func owns(v *trust.View, role string, signer *trust.Signer) error {
+	keys, err := v.Keys(role)
+	if err == nil && keys.Public[signer.ID()] == nil {
+		err = notOwned(role, signer.ID())
+	}
+	return err
+}
+
+func notOwned(role, key string) error {
+	return fault.New(fault.Denied, "the keyring's key %s is not one of role %s", key, role).
+		Hint("Send the .pub file beside it to the owner of the targets key, who runs: firebreak key init %s --add %s=FILE.", role, role)
 }
 
 func (r *Review) next(version int64, have int64) error {

@@ -32,6 +32,7 @@ type InitResult struct {
 	Made        []string         `json:"made,omitempty"`        // key files
 	Submissions []api.Submission `json:"submissions,omitempty"` // metadata, in order
 	Pending     bool             `json:"pending,omitempty"`     // some of it waits for co-signers; run Init again afterwards
+	CannotSign  []string         `json:"cannot_sign,omitempty"` // named components of which the keyring has no key that counts
 }
 
 func (r *InitResult) add(s api.Submission) {
@@ -69,7 +70,23 @@ func (p *Publisher) Init(ctx context.Context, o InitOptions) (InitResult, error)
 	if err := p.refresh(ctx, v, v.Components()...); err != nil && fault.KindOf(err) != fault.Unavailable {
 		return result, err
 	}
+	result.CannotSign = p.cannotSign(v, o)
 	return result, p.renew(ctx, v, &result)
+}
+
+// cannotSign lists the named components that this keyring cannot sign for.
+func (p *Publisher) cannotSign(v *trust.View, o InitOptions) []string {
+	var roles []string
+	for _, name := range slices.Sorted(maps.Keys(o.Components)) {
+		signer, err := p.Keyring.Signer(name)
+		if err == nil {
+			err = owns(v, name, signer)
+		}
+		if err != nil {
+			roles = append(roles, name)
+		}
+	}
+	return roles
 }
 
 // renew signs the metadata of components anew that expires before long and whose key is here.

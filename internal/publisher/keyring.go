@@ -50,6 +50,9 @@ func (k *Keyring) KeyFile(role string) string {
 	return filepath.Join(k.dir, name+".pem")
 }
 
+// PublicFile is the file of a role's public key, which other owners may have.
+func (k *Keyring) PublicFile(role string) string { return k.KeyFile(role) + ".pub" }
+
 // Has tells whether the keyring has a role's private key.
 func (k *Keyring) Has(role string) bool {
 	_, err := os.Stat(k.KeyFile(role))
@@ -62,7 +65,7 @@ func (k *Keyring) Signer(role string) (*trust.Signer, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.NotFound, "sign as role %s: the keyring has no %s", role, path).
-			Hint("Use the keyring of somebody who has that key, or make one with `firebreak key init`.")
+			Hint("If the component is new, run 'firebreak key init %s'. To be one more owner of it, run 'firebreak key new %s'.", role, role)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read key of role %s: %w", role, err)
@@ -99,7 +102,7 @@ func (k *Keyring) Make(role string, random io.Reader) (signer *trust.Signer, mad
 		return nil, false, err
 	}
 	path := k.KeyFile(role)
-	if err = maybe.WriteFile(path+".pub", open, 0o600); err == nil {
+	if err = maybe.WriteFile(k.PublicFile(role), open, 0o600); err == nil {
 		err = maybe.WriteFile(path, secret, 0o600)
 	}
 	if err != nil {

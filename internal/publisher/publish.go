@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
@@ -42,11 +41,13 @@ type Published struct {
 	Manifest   release.Manifest `json:"manifest"`
 	Digest     release.Digest   `json:"digest"` // of the manifest
 	Submission api.Submission   `json:"submission"`
-	Before     bool             `json:"before,omitempty"` // the very same was already published; nothing was done
+	Before     bool             `json:"before,omitempty"`   // the very same was already published, or waits for signatures
+	Restored   []string         `json:"restored,omitempty"` // artifacts of such a release that the server had lost or damaged
 }
 
 // Publish packs, validates, uploads, signs and submits a release. A validator's no stops it before anything is sent. Publishing the same
-// content again under the same version does nothing; other content under the same version is a Conflict.
+// content again under the same version only uploads what the server lost of it; other content under the same version is a Conflict, and so
+// is another version while one waits for signatures.
 func (p *Publisher) Publish(ctx context.Context, o PublishOptions) (Published, error) {
 	if err := checkRole(o.Component); err != nil {
 		return Published{}, err
@@ -63,7 +64,13 @@ func (p *Publisher) Publish(ctx context.Context, o PublishOptions) (Published, e
 	if err != nil {
 		return Published{}, err
 	}
+	if errOwner := owns(v, o.Component, signer); errOwner != nil && fault.KindOf(errOwner) == fault.Denied {
+		return Published{}, fmt.Errorf("publish %s %s: %w", o.Component, o.Version, errOwner)
+	}
 	if before, found, errBefore := p.before(ctx, v, m); errBefore != nil || found {
+		if errBefore == nil {
+			before.Restored, errBefore = p.restore(ctx, packed)
+		}
 		return before, errBefore
 	}
 	if err = p.validate(ctx, o, &m, packed); err != nil {
@@ -119,39 +126,6 @@ func (p *Publisher) draft(ctx context.Context, v *trust.View, o PublishOptions) 
 	return m, packed, fault.Problems(fmt.Sprintf("publish %s %s", o.Component, o.Version), m.Check())
 }
 
-// before tells whether the version was published already: the same content is found, other content is a Conflict.
-func (p *Publisher) before(ctx context.Context, v *trust.View, m release.Manifest) (Published, bool, error) {
-	r, err := v.Release(m.Component, m.Version)
-	if fault.KindOf(err) == fault.NotFound {
-		return Published{}, false, nil
-	}
-	if err != nil {
-		return Published{}, false, err
-	}
-	was, err := p.manifest(ctx, r)
-	if err != nil {
-		return Published{}, false, err
-	}
-	if !sameContent(was, m) {
-		return Published{}, false, fault.New(fault.Conflict, "publish %s %s: the version was published with different content: manifest %s with artifacts %v, now %v",
-			m.Component, m.Version, r.Digest, was.Digests(), m.Digests()).Hint("A version is published once. Choose a new version.")
-	}
-	done := api.Submission{Role: m.Component, State: api.SubmissionPublished}
-	return Published{Manifest: was, Digest: r.Digest, Submission: done, Before: true}, true, nil
-}
-
-// sameContent ignores what differs each time: times, serial, floor, and the words of validators.
-func sameContent(a, b release.Manifest) bool {
-	a.Serial, a.Floor, a.Created, a.Verdicts = b.Serial, b.Floor, b.Created, b.Verdicts
-	if !maps.Equal(a.Contract, b.Contract) {
-		return false
-	}
-	a.Contract = b.Contract
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && string(x) == string(y)
-}
-
 // validate adds the verdicts, or fails with what the validator said.
 func (p *Publisher) validate(ctx context.Context, o PublishOptions, m *release.Manifest, packed []Packed) error {
 	if len(o.Validator) == 0 {
@@ -195,27 +169,36 @@ func (p *Publisher) nextRole(v *trust.View, component string, manifest []byte, s
 // upload sends what the server does not have yet. The manifest comes last.
 func (p *Publisher) upload(ctx context.Context, packed []Packed, manifest []byte) error {
 	for _, artifact := range packed {
-		err := p.send(ctx, artifact.Name, artifact.Digest, artifact.Size, func(w io.Writer) error { return artifact.Write(ctx, w) })
-		if err != nil {
+		if _, err := p.sendPacked(ctx, artifact); err != nil {
 			return err
 		}
 	}
-	return p.send(ctx, trust.ManifestName, release.DigestOf(manifest), int64(len(manifest)), func(w io.Writer) error {
+	_, err := p.send(ctx, trust.ManifestName, release.DigestOf(manifest), int64(len(manifest)), func(w io.Writer) error {
 		_, err := w.Write(manifest)
 		return err
 	})
+	return err
 }
 
-// send uploads one blob. The goroutine that writes it ends before send returns.
-func (p *Publisher) send(ctx context.Context, name string, digest release.Digest, size int64, write func(io.Writer) error) error {
+func (p *Publisher) sendPacked(ctx context.Context, artifact Packed) (bool, error) {
+	return p.send(ctx, artifact.Name, artifact.Digest, artifact.Size, func(w io.Writer) error { return artifact.Write(ctx, w) })
+}
+
+// send uploads one blob unless the server has it, and tells whether it did.
+func (p *Publisher) send(ctx context.Context, name string, digest release.Digest, size int64, write func(io.Writer) error) (bool, error) {
 	has, err := p.Server.HasBlob(ctx, digest)
 	if err != nil {
-		return fmt.Errorf("ask for %s: %w", digest, err)
+		return false, fmt.Errorf("ask for %s: %w", digest, err)
 	}
 	if has {
 		p.Progress(name, size, size)
-		return nil
+		return false, nil
 	}
+	return true, p.stream(ctx, name, digest, size, write)
+}
+
+// stream sends one blob. The goroutine that writes it ends before stream returns.
+func (p *Publisher) stream(ctx context.Context, name string, digest release.Digest, size int64, write func(io.Writer) error) error {
 	r, w := io.Pipe()
 	written := make(chan error, 1)
 	sent := &progress{w: w, hash: measure{hash: sha256.New()}, tell: func(n int64) { p.Progress(name, n, size) }}
@@ -224,7 +207,7 @@ func (p *Publisher) send(ctx context.Context, name string, digest release.Digest
 		w.CloseWithError(errWrite) // a nil error ends the stream
 		written <- errWrite
 	}()
-	err = p.Server.Upload(ctx, digest, size, r)
+	err := p.Server.Upload(ctx, digest, size, r)
 	_ = r.Close()
 	errWrite := <-written
 	switch {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,8 +51,12 @@ func (s *server) MetadataFile(ctx context.Context, name string) ([]byte, error) 
 }
 
 func (s *server) HasBlob(ctx context.Context, digest release.Digest) (bool, error) {
-	_, _, err := s.blobs.Open(ctx, digest)
-	return err == nil, nil
+	blob, _, err := s.blobs.Open(ctx, digest)
+	if err != nil {
+		return false, nil //nolint:nilerr // it is not there
+	}
+	data, err := io.ReadAll(blob)
+	return release.DigestOf(data) == digest, err
 }
 
 func (s *server) Upload(_ context.Context, digest release.Digest, size int64, r io.Reader) error {
@@ -312,11 +317,123 @@ func TestOneVersionIsPublishedOnce(t *testing.T) {
 	}
 	options = release1(t, "1", "good but other")
 	_, err = o.Publish(t.Context(), options)
-	refused(t, err, fault.Conflict, "different content", string(first.Manifest.Artifacts[0].Digest))
+	refused(t, err, fault.Conflict, "different content", "artifacts[0].digest", string(first.Manifest.Artifacts[0].Digest))
 	options = release1(t, "1", "good")
 	options.Contract = map[string]string{"fields": "21"}
 	_, err = o.Publish(t.Context(), options)
-	refused(t, err, fault.Conflict, "different content")
+	refused(t, err, fault.Conflict, "different content", `contract: was published as nothing, is now {"fields":"21"}`)
+}
+
+func TestTheSameContentFromAnotherDirectoryIsTheSame(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.init(components(sensor))
+	options := release1(t, "1", "good")
+	for i, name := range []string{"content", "copy"} {
+		dir := filepath.Join(t.TempDir(), name)
+		write(t, filepath.Join(dir, "detections.json"), "good")
+		options.Sources = []publisher.Source{{Path: dir}}
+		got, err := o.Publish(t.Context(), options)
+		if err != nil || got.Before != (i == 1) {
+			t.Errorf("publish from %s: got %+v, %v, want it to be the same: %t", name, got, err, i == 1)
+		}
+	}
+}
+
+func TestPublishAgainRestoresWhatTheServerLost(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.init(components(sensor))
+	options := release1(t, "1", "good")
+	first, err := o.Publish(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	artifact := first.Manifest.Artifacts[0]
+	o.server.blobs.Forge(artifact.Digest, []byte("damaged"))
+	_, err = o.Verify(t.Context(), sensor, "1", "")
+	refused(t, err, fault.Denied, "does not have the")
+	if next := fault.NextOf(err); !strings.Contains(next, "release publish "+sensor+" 1 PATH") {
+		t.Errorf("the next step is %q, want how to upload it again", next)
+	}
+	again, err := o.Publish(t.Context(), options)
+	if err != nil || !again.Before || !slices.Equal(again.Restored, []string{artifact.Name}) {
+		t.Errorf("got %+v, %v, want %s restored", again, err, artifact.Name)
+	}
+	if _, err := o.Verify(t.Context(), sensor, "1", ""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOneReleaseWaitsAtATime(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	second := trusttest.Signer(t, "second")
+	init := components()
+	init.Components[sensor] = publisher.RoleKeys{Add: []ed25519.PublicKey{second.Public()}, Threshold: 2}
+	o.init(init)
+	options := release1(t, "1", "good")
+	if _, err := o.Publish(t.Context(), options); err != nil {
+		t.Fatal(err)
+	}
+	again, err := o.Publish(t.Context(), options)
+	if err != nil || !again.Before || again.Submission.State != api.SubmissionPending {
+		t.Errorf("the same again: got %+v, %v, want it found waiting", again, err)
+	}
+	for _, other := range []publisher.PublishOptions{release1(t, "2", "good"), release1(t, "1", "other")} {
+		_, err = o.Publish(t.Context(), other)
+		refused(t, err, fault.Conflict, "version 1 waits for 1 more signature")
+	}
+	if err := o.server.Discard(t.Context(), sensor); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Publish(t.Context(), release1(t, "2", "good")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A second owner, whose key was made apart, signs what is published, and only then can two be asked for.
+func TestThresholdIsRaisedAfterPublishing(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.init(components(sensor))
+	if _, err := o.Publish(t.Context(), release1(t, "1", "good")); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "colleague")
+	other := o.colleague(dir)
+	key, _, err := must(publisher.OpenKeyring(dir))(t).Make(sensor, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Keyring.Trust(must(os.ReadFile(filepath.Join(o.dir, "root.json")))(t)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = other.Publish(t.Context(), release1(t, "2", "good"))
+	refused(t, err, fault.Denied, "is not one of role "+sensor)
+	got, err := other.Init(t.Context(), components(sensor))
+	if err != nil || !slices.Equal(got.CannotSign, []string{sensor}) {
+		t.Errorf("got %+v, %v, want that it cannot sign", got, err)
+	}
+	raise := components()
+	raise.Components[sensor] = publisher.RoleKeys{Add: []ed25519.PublicKey{key.Public()}, Threshold: 2}
+	_, err = o.Init(t.Context(), raise)
+	refused(t, err, fault.Conflict, "1 signatures by the new keys, 2 would be needed")
+
+	raise.Components[sensor] = publisher.RoleKeys{Add: []ed25519.PublicKey{key.Public()}}
+	o.init(raise)
+	review, err := other.Review(t.Context(), sensor)
+	if err != nil || !review.Published {
+		t.Fatalf("got %+v, %v, want a review of what is published", review, err)
+	}
+	if _, err := other.CoSign(t.Context(), review); err != nil {
+		t.Fatal(err)
+	}
+	raise.Components[sensor] = publisher.RoleKeys{Threshold: 2}
+	o.init(raise)
+	if _, err := other.Verify(t.Context(), sensor, "1", ""); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestPublishListsAllMistakes(t *testing.T) {

@@ -72,18 +72,32 @@ func (p *Publisher) verifyArtifact(ctx context.Context, m release.Manifest, a re
 		return verifyLocal(ctx, m, a, dir)
 	}
 	blob, err := p.Server.Blob(ctx, a.Digest)
+	if fault.KindOf(err) == fault.NotFound {
+		return publishAgain(m, err)
+	}
 	if err != nil {
 		return err
 	}
 	defer blob.Close()
 	got := measure{hash: sha256.New()}
-	if _, err := io.Copy(&got, io.LimitReader(reader{ctx, blob}, a.Size+1)); err != nil {
+	if _, err = io.Copy(&got, io.LimitReader(reader{ctx, blob}, a.Size+1)); err != nil {
 		return err
 	}
 	if got.size != a.Size {
-		return fault.New(fault.Denied, "the server's copy does not have the %d bytes that the manifest says (got %d)", a.Size, got.size)
+		err = fault.New(fault.Denied, "the server's copy does not have the %d bytes that the manifest says (got %d)", a.Size, got.size)
+	} else {
+		err = equal(release.DigestFrom([sha256.Size]byte(got.hash.Sum(nil))), a.Digest)
 	}
-	return equal(release.DigestFrom([sha256.Size]byte(got.hash.Sum(nil))), a.Digest)
+	return publishAgain(m, err)
+}
+
+// publishAgain gives the error about an artifact that the server lost or damaged its next step.
+func publishAgain(m release.Manifest, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.New(fault.KindOf(err), "%w", err).
+		Hint("Activate nothing from there. 'firebreak release publish %s %s PATH' with the same content uploads it again.", m.Component, m.Version)
 }
 
 func verifyLocal(ctx context.Context, m release.Manifest, a release.Artifact, dir string) error {
@@ -97,7 +111,10 @@ func verifyLocal(ctx context.Context, m release.Manifest, a release.Artifact, di
 	if err != nil {
 		return err
 	}
-	return equal(packed.Digest, a.Digest)
+	if err = equal(packed.Digest, a.Digest); err != nil {
+		return fault.New(fault.Denied, "%w", err).Hint("The content in %s is not what was signed; find the content that was.", dir)
+	}
+	return nil
 }
 
 func equal(got, want release.Digest) error {

@@ -2,6 +2,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -42,6 +43,7 @@ type Options struct {
 	AgentHosts []string // further names and addresses of the agent port
 	PollIdle   time.Duration
 	PollActive time.Duration
+	Grace      time.Duration // hosts get to be heard again after a start, before their silence counts or rings open; 0 means what suits agents
 	Version    string
 	Out        io.Writer // words for people at the first start
 	Log        *slog.Logger
@@ -124,7 +126,7 @@ func (a *App) open(ctx context.Context) error {
 	a.engine, err = engine.New(ctx, engine.Options{
 		Store: a.store, Releases: a.store, Directives: a.store, Fleet: a.fleet, Signer: a.repo,
 		Notifier: notify.Log{Logger: component(a.Log, "notify")}, Clock: a.Clock, Log: component(a.Log, "engine"), NewID: newID,
-		Tick: tick, Grace: a.PollIdle + grace, Reach: reach, Hearing: 3*a.PollIdle + hearing, Freshness: freshness,
+		Tick: tick, Grace: a.PollIdle + cmp.Or(a.Grace, grace), Reach: reach, Hearing: 3*a.PollIdle + hearing, Freshness: freshness,
 	})
 	if err != nil {
 		return err

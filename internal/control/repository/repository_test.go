@@ -781,3 +781,38 @@ func TestAnyTUFClientCanRead(t *testing.T) {
 		t.Errorf("got %v for a path that leads elsewhere", err)
 	}
 }
+
+// A threshold is raised after the first publish: the new owner signs what is published, and then two are asked for.
+func TestPublishedMetadataGainsSignatures(t *testing.T) {
+	t.Parallel()
+	b := newBench(t).bootstrap()
+	b.publish("1", 1)
+	v := b.view()
+	second, stranger := trusttest.Signer(t, "second"), trusttest.Signer(t, "stranger")
+	d := b.delegations()
+	d[2].Keys = of(2, b.release, second)
+	_, err := b.repo.Submit(t.Context(), "targets", b.targetsDoc(2, d, b.targets))
+	refused(t, err, fault.Conflict, "1 signatures by the new keys, 2 would be needed")
+
+	d[2].Keys = of(1, b.release, second)
+	b.submit("targets", b.targetsDoc(2, d, b.targets))
+	published := must(b.repo.File(t.Context(), "1."+sensor+".json"))(t)
+	b.submit(sensor, signed(t, sensor, published, stranger))
+	if same := must(b.repo.File(t.Context(), "1."+sensor+".json"))(t); !cmp.Equal(same, published) {
+		t.Error("a stranger's signature changed what is published")
+	}
+	want := api.Submission{Role: sensor, Version: 1, State: api.SubmissionPublished, Signatures: 2, Threshold: 1}
+	if got := b.submit(sensor, signed(t, sensor, published, second)); !cmp.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	b.refresh(v)
+	d[2].Keys = of(2, b.release, second)
+	b.submit("targets", b.targetsDoc(3, d, b.targets))
+	b.refresh(v)
+	if _, err := v.Release(sensor, "1"); err != nil {
+		t.Error(err)
+	}
+	if err := v.Fresh(start, sensor); err != nil {
+		t.Error(err)
+	}
+}

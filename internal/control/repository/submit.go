@@ -15,7 +15,8 @@ import (
 )
 
 // Submit takes the next version of root, targets or a component's metadata, signed offline. It publishes it, or keeps it as pending if
-// it is good but has too few signatures; submitting the same words again adds signatures, and changes nothing if they are published.
+// it is good but has too few signatures. Submitting the same words again adds signatures, also to what is published: that is how a role
+// gets enough of them before its threshold is raised.
 //
 // Every check is made before anything is written. The kinds of refusal: Denied (not signed by the right keys), Conflict (not the next
 // version, or it would change what is published), Invalid (wrong in itself), NotFound (unknown component, missing blob).
@@ -94,7 +95,7 @@ func (r *Repository) submitTargets(ctx context.Context, s *state, data []byte) (
 	var current int64
 	if s.targets != nil {
 		if trust.SameSigned(trust.RoleTargets, data, s.targetsData) {
-			return published(trust.RoleTargets, targets.Signed.Version, s.rootRoles.Targets), nil
+			return r.addSignatures(ctx, s, trust.RoleTargets, s.targetsData, data, s.rootRoles.Targets)
 		}
 		current = s.targets.Signed.Version
 	}
@@ -187,7 +188,7 @@ func stillSigned(role string, data []byte, keys trust.Keys) error {
 		return nil
 	}
 	return fault.New(fault.Conflict, "change keys of role %s: its published metadata has %d signatures by the new keys, %d would be needed", role, len(signed), keys.Threshold).
-		Hint("Replace keys in steps: name the new key beside the old one, sign %s with it, then leave the old one out.", role)
+		Hint("Go in steps: add the new key alone, let its owner run 'firebreak key sign %s', then raise the threshold or leave the old key out.", role)
 }
 
 func (r *Repository) submitComponent(ctx context.Context, s *state, component string, data []byte) (api.Submission, error) {
@@ -215,7 +216,7 @@ func (r *Repository) submitComponent(ctx context.Context, s *state, component st
 		return api.Submission{}, err
 	}
 	if oldData != nil && trust.SameSigned(component, data, oldData) {
-		return published(component, meta.Signed.Version, keys), nil
+		return r.addSignatures(ctx, s, component, oldData, data, keys)
 	}
 	if err = addsOnly(component, old, meta); err != nil {
 		return api.Submission{}, err
@@ -233,6 +234,29 @@ func (r *Repository) submitComponent(ctx context.Context, s *state, component st
 		return answer, err
 	}
 	return answer, r.commit(ctx, s, change{roles: map[string][]byte{component: data}, releases: releases, done: component}, now)
+}
+
+// addSignatures adds to published metadata the valid signatures of a copy that says the same. It stays the same version; only signatures
+// are added, so whoever verified it before finds it good again. An endpoint between two files may have to ask twice.
+func (r *Repository) addSignatures(ctx context.Context, s *state, role string, have, more []byte, keys trust.Keys) (api.Submission, error) {
+	version, err := versionOf(role, have)
+	if err != nil {
+		return api.Submission{}, stored(err)
+	}
+	judges := []trust.Keys{keys}
+	before, err := count(role, version, have, judges)
+	if err != nil {
+		return api.Submission{}, err
+	}
+	merged, err := trust.Merge(role, have, more, keys)
+	if err != nil {
+		return api.Submission{}, err
+	}
+	after, err := count(role, version, merged, judges)
+	if err != nil || after.Signatures == before.Signatures {
+		return before, err
+	}
+	return after, r.commit(ctx, s, change{roles: map[string][]byte{role: merged}}, r.Clock.Now())
 }
 
 // component reads a component's published metadata. While there is none, it is an empty version 0 and nil bytes.

@@ -134,9 +134,9 @@ func (s *server) identify(r *http.Request) (caller, error) {
 		!t.Expires.IsZero() && !s.Clock.Now().Before(t.Expires):
 		return caller{}, refused
 	}
-	who := caller{token: t.ID, actor: t.Note}
-	if who.actor == "" {
-		who.actor = "token " + t.ID
+	who := caller{token: t.ID, actor: fmt.Sprintf("operator token %q", t.Note)}
+	if t.Note == "" {
+		who.actor = "operator token " + t.ID
 	}
 	return who, nil
 }

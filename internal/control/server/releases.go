@@ -1,9 +1,12 @@
 package server
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -142,7 +145,7 @@ func (s *server) metadataFile(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// getBlob serves HEAD and GET, with ranges.
+// getBlob serves HEAD and GET, with ranges. HEAD is how a publisher asks what to upload, so a damaged blob is not found.
 func (s *server) getBlob(w http.ResponseWriter, r *http.Request) error {
 	digest, err := digestOf(r)
 	if err != nil {
@@ -153,6 +156,11 @@ func (s *server) getBlob(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer blob.Close()
+	if r.Method == http.MethodHead {
+		if err := sound(digest, blob); err != nil {
+			return err
+		}
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+string(digest)+`"`)
 	http.ServeContent(w, r, "", time.Time{}, blob)
@@ -171,10 +179,46 @@ func (s *server) putBlob(w http.ResponseWriter, r *http.Request) error {
 		return withStatus(http.StatusRequestEntityTooLarge, fault.New(fault.Invalid, "upload %s: it has %d bytes; %d is the most",
 			digest, r.ContentLength, int64(release.MaxArtifactSize)))
 	}
+	if err := s.dropDamaged(r.Context(), digest); err != nil {
+		return err
+	}
 	if err := s.Blobs.Put(r.Context(), digest, r.ContentLength, io.LimitReader(r.Body, r.ContentLength)); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// dropDamaged removes a blob that no longer has the bytes of its digest, so that it can be stored anew.
+func (s *server) dropDamaged(ctx context.Context, digest release.Digest) error {
+	blob, _, err := s.Blobs.Open(ctx, digest)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = sound(digest, blob)
+	_ = blob.Close() // it was only read
+	if fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	s.Log.ErrorContext(ctx, "damaged blob is replaced", slog.String("digest", string(digest)))
+	return s.Blobs.Remove(ctx, digest)
+}
+
+// sound reads a blob to its end and rewinds it. A damaged one is fault.NotFound: the bytes that the digest names are not there.
+func sound(digest release.Digest, blob io.ReadSeeker) error {
+	sum := sha256.New()
+	if _, err := io.Copy(sum, blob); err != nil {
+		return fmt.Errorf("read blob %s: %w", digest, err)
+	}
+	if release.DigestFrom([sha256.Size]byte(sum.Sum(nil))) != digest {
+		return fault.New(fault.NotFound, "read blob %s: its file is damaged", digest).Hint("Publish the same content again: it is uploaded anew.")
+	}
+	if _, err := blob.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read blob %s: %w", digest, err)
+	}
 	return nil
 }
 

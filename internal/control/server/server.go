@@ -99,6 +99,7 @@ type Repository interface {
 type Blobs interface {
 	Put(ctx context.Context, want release.Digest, size int64, r io.Reader) error
 	Open(ctx context.Context, digest release.Digest) (io.ReadSeekCloser, int64, error)
+	Remove(ctx context.Context, digest release.Digest) error
 }
 
 // Options are what a server needs. All are required, except Live and Web.

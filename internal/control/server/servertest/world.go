@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -46,6 +47,7 @@ type World struct {
 	Log   *Log
 
 	t      testing.TB
+	dir    string
 	clock  *stepping
 	engine *engine.Engine
 	hosts  int
@@ -63,6 +65,7 @@ func Open(t testing.TB, change func(*server.Options)) *World {
 	t.Helper()
 	w := &World{t: t, clock: &stepping{Fixed: clock.At(Start())}, Fleet: registry.New(), Log: &Log{}, seq: map[fleet.EndpointID]int64{}}
 	dir := t.TempDir()
+	w.dir = dir
 	var err error
 	w.Store, err = sqlite.Open(t.Context(), filepath.Join(dir, "firebreak.db"))
 	w.must(err)
@@ -149,6 +152,16 @@ func Plan() plan.Plan {
 	return plan.Plan{Name: "careful", Rings: []plan.Ring{
 		{Name: "canary", Hosts: 2, Evidence: bake}, {Name: "early", Hosts: 5, Evidence: bake}, {Name: "rest", Share: 1},
 	}}.Defaulted()
+}
+
+// Damage changes a byte of a stored blob, as a failing disk does.
+func (w *World) Damage(digest release.Digest) {
+	w.t.Helper()
+	path := filepath.Join(w.dir, "blobs", "blobs", "sha256", digest.Hex())
+	data, err := os.ReadFile(path)
+	w.must(err)
+	data[0] ^= 1
+	w.must(os.WriteFile(path, data, 0o600))
 }
 
 // Publish registers the component, stores its plan and publishes a release as if it had come signed.

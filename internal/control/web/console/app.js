@@ -101,7 +101,7 @@ function rollout(r, now) {
     el("div", { class: "numbers" }, fact("exposed", r.exposed + " of " + r.eligible), fact("confirmed", r.confirmed),
       fact("harmed", r.harmed, r.harmed ? "bad" : ""), fact("recovered", r.recovered), fact("returned", r.returned),
       fact("unconfirmed", r.unconfirmed + " of " + r.window + " allowed")),
-    el("p", { class: "waiting" }, "waiting: " + r.waiting.text));
+    el("p", { class: "waiting" }, (r.ended ? "ended: " : "waiting: ") + r.waiting.text));
 }
 
 function incident(i, d) {
