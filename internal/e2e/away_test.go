@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
@@ -126,4 +127,31 @@ func TestUnwellBeforeIsNotHarm(t *testing.T) {
 	if got := h.current(); got != "good rules 1" {
 		t.Errorf("in use: got %q, want what ran before", got)
 	}
+}
+
+// A lease that arrives while its host shuts down is given back: nobody waits for its outcome, and the host gets another when it returns.
+func TestLeaseThatMeetsAShutdown(t *testing.T) {
+	t.Parallel()
+	p, hosts := settled(t, 1)
+	h := hosts[0]
+	ended := make(chan struct{})
+	waitFor := ended
+	h.line.lie(func(_ api.CheckIn, reply api.CheckInReply) api.CheckInReply {
+		if len(reply.Leases) > 0 && ended != nil {
+			go func(ended chan struct{}) {
+				defer close(ended)
+				h.stop()
+			}(ended)
+			ended = nil
+			_ = clock.Wall{}.Sleep(t.Context(), 200*time.Millisecond) // until the agent was told to end
+		}
+		return reply
+	})
+	id := p.roll("v2", "good rules 2", atOnce())
+	<-waitFor
+	if l := p.lease(id, h.id); l.Outcome != "rejected" || h.current() != "good rules 1" {
+		t.Errorf("got a lease that is %s (%s) and %q in use, want it rejected and the first release", l.Outcome, l.Detail, h.current())
+	}
+	h.run()
+	p.await(id, "v2 to be confirmed after the return", func(r api.Rollout) bool { return r.Confirmed == 1 && r.Harmed == 0 })
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -162,9 +163,13 @@ func (h *host) open() (*agent.Agent, func(), error) {
 	}
 	h.line = &line{Client: uplink.New(h.record.Server, config), before: h.line, killed: h.killed}
 	client := h.line.Client
+	seed, err := strconv.ParseUint(h.id[3:19], 16, 64)
+	if err != nil {
+		return nil, nil, err
+	}
 	a, err := agent.New(agent.Options{
 		Endpoint: h.id, StateDir: h.dir, Root: h.record.Root, Files: []component.File{h.file}, Uplink: h.line, Journal: memory, FS: h.fs,
-		Clock: h.clock, Log: slog.New(slog.NewTextHandler(h.log, nil)), Random: rand.New(rand.NewPCG(1, 2)),
+		Clock: h.clock, Log: slog.New(slog.NewTextHandler(h.log, nil)), Random: rand.New(rand.NewPCG(seed, seed)),
 		Attributes: api.Attributes{Site: "here"}, Platform: "linux/amd64", Boot: "boot",
 		KeepIdentity: func(context.Context, time.Time) (bool, error) { return false, nil },
 	})

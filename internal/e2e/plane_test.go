@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		o := planeOptions(os.Args[2], clock.Wall{}, os.Stdout)
-		o.Operators, o.Agents = os.Args[3], os.Args[4]
+		o.Operators, o.Agents, o.Log = os.Args[3], os.Args[4], slog.New(slog.NewTextHandler(os.Stderr, nil))
 		if err := app.Run(ctx, o); err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 
 func planeOptions(dir string, c clock.Clock, out io.Writer) app.Options {
 	return app.Options{
-		Data: dir, Operators: "127.0.0.1:0", Agents: "127.0.0.1:0", PollIdle: 150 * time.Millisecond, PollActive: 50 * time.Millisecond,
+		Data: dir, Operators: "127.0.0.1:0", Agents: "127.0.0.1:0", PollIdle: 150 * time.Millisecond, PollActive: 50 * time.Millisecond, Grace: 500 * time.Millisecond,
 		Version: "test", Out: out, Log: slog.New(slog.DiscardHandler), Clock: c,
 	}
 }
@@ -59,6 +59,14 @@ type movable struct {
 	mu      sync.Mutex
 	off     time.Duration
 	stopped time.Time
+	hasty   bool // waits for nothing longer than a moment: agents that were turned away often come back at once
+}
+
+func (m *movable) Sleep(ctx context.Context, d time.Duration) error {
+	if m.hasty {
+		d = min(d, 400*time.Millisecond)
+	}
+	return m.Wall.Sleep(ctx, d)
 }
 
 func (m *movable) Now() time.Time {
@@ -253,12 +261,21 @@ func (p *plane) startOutside(out io.Writer) {
 		p.t.Fatal(err)
 	}
 	c := exec.Command(self, "control-plane", p.dir, p.addresses[0], p.addresses[1]) //nolint:noctx // this very test; kill ends it
-	c.Stdout, c.Stderr = out, out
+	log := &words{}
+	c.Stdout, c.Stderr = out, log
 	if err := c.Start(); err != nil {
 		p.t.Fatal(err)
 	}
 	p.process = c
-	p.t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	p.t.Cleanup(func() {
+		if c.ProcessState == nil && p.t.Failed() {
+			_ = c.Process.Signal(syscall.SIGQUIT) // it says where it is
+			_ = c.Wait()
+			p.t.Logf("the control plane says:\n%s", log)
+		}
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	})
 }
 
 // stop ends the control plane in good order.
@@ -289,7 +306,7 @@ func (w *words) String() string {
 }
 
 // patience is far longer than anything here takes on a busy machine.
-const patience = 60 * time.Second
+const patience = 90 * time.Second
 
 // eventually waits until check is content.
 func eventually(t *testing.T, what string, check func() error) {

@@ -224,7 +224,7 @@ func (a *Agent) leave(ctx context.Context) {
 	defer cancel()
 	for a.pending() {
 		body, _ := a.compose()
-		body.Wishes = nil
+		body.Wishes, body.Components = nil, nil // a host that said that it proves a release would count as back
 		reply, err := a.Uplink.CheckIn(ctx, body)
 		if err != nil {
 			a.Log.WarnContext(ctx, "say goodbye", slog.Any("error", err))

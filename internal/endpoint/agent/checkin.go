@@ -36,6 +36,7 @@ type telling struct {
 const (
 	firstBackoff = time.Second
 	mostBackoff  = 2 * time.Minute
+	tellBackoff  = 10 * time.Second // of a host that has something to report, as few have: bad news must not wait long
 	leastPoll    = 10 * time.Millisecond
 	mostPoll     = 15 * time.Minute
 )
@@ -55,6 +56,9 @@ func (a *Agent) poll(ctx context.Context) {
 			a.Log.WarnContext(ctx, "check in", slog.Any("error", err))
 			pause = time.Duration(a.Random.Float64() * float64(limit))
 			limit = min(2*limit, mostBackoff)
+			if a.pending() {
+				limit = min(limit, tellBackoff)
+			}
 			_ = a.Clock.Sleep(ctx, pause) // not woken by kicks: they would hammer
 		default:
 			limit = firstBackoff
@@ -80,14 +84,48 @@ func (a *Agent) pause(ctx context.Context, d time.Duration) {
 // checkIn tells the control plane what changed and does what it answers. It returns when to come back.
 func (a *Agent) checkIn(ctx context.Context) (time.Duration, error) {
 	body, wishes := a.compose()
-	reply, err := a.Uplink.CheckIn(ctx, body)
+	answered, cancel := a.linger(ctx)
+	defer cancel()
+	reply, err := a.Uplink.CheckIn(answered, body)
 	if err != nil {
 		return 0, err
 	}
 	a.acknowledged(ctx, body, reply)
+	if ctx.Err() != nil {
+		a.handBack(answered, reply, wishes)
+		return 0, ctx.Err()
+	}
 	a.follow(ctx, reply.Directives)
 	a.leases(ctx, reply, wishes)
 	return min(max(time.Duration(reply.PollMillis)*time.Millisecond, leastPoll), mostPoll), nil
+}
+
+// linger is a context that ends a little after ctx. A check-in that is on its way when the host shuts down is waited for: its answer may
+// hold a lease, and it must not be heard after the goodbye.
+func (a *Agent) linger(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.jobs.Go(func() { // ends with longer
+		select {
+		case <-ctx.Done():
+			_ = a.Clock.Sleep(longer, goodbyeWithin)
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, cancel
+}
+
+// handBack gives leases back that came while the host was shutting down.
+func (a *Agent) handBack(ctx context.Context, reply api.CheckInReply, wishes []wish) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, envelope := range reply.Leases {
+		for _, wish := range wishes {
+			if claimed(envelope) == wish.Component {
+				a.apply(ctx, a.units[wish.Component], install.Unfit{At: a.now(), Why: "the host is shutting down"})
+			}
+		}
+	}
 }
 
 // wish is a wish, and what the host has prepared for it: a lease is judged by the plan that was signed with that.
