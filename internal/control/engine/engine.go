@@ -138,7 +138,7 @@ func (e *Engine) adopt(ctx context.Context, component string) error {
 		if err != nil {
 			return fmt.Errorf("load the leases of rollout %s: %w", row.State.ID, err)
 		}
-		r := load(row, leases, e.Clock.Now(), e.Grace)
+		r := load(row, leases, e.Clock.Now(), e.Grace, min(e.Grace, e.Hearing/3))
 		e.add(r)
 		e.board.set(r)
 	}

@@ -41,12 +41,13 @@ func newEntry() *entry {
 	}
 }
 
-// load makes an entry of what is stored. A pending lease keeps what was left of its time when the server last decided, plus the grace.
-func load(row store.Rollout, leases []store.Lease, now time.Time, grace time.Duration) *entry {
+// load makes an entry of what is stored. A pending lease keeps what was left of its time when the server last decided, plus the grace. The
+// first look comes when the hosts have had time to be heard.
+func load(row store.Rollout, leases []store.Lease, now time.Time, grace, look time.Duration) *entry {
 	r := newEntry()
 	r.replace(row, leases, now.Add(grace))
 	if r.ticking() {
-		r.wake = now.Add(grace)
+		r.wake = now.Add(look)
 	}
 	return r
 }

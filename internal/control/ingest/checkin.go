@@ -31,16 +31,34 @@ func (in *Ingest) checkIn(w http.ResponseWriter, r *http.Request, id fleet.Endpo
 	for name, c := range body.Components {
 		body.Components[name] = bounded(c)
 	}
-	in.Fleet.Update(id, attributesOf(body.Attributes), body.Components, body.Boot)
-	known, ok := in.Fleet.Seen(id, now)
+	before, ok := in.Fleet.Get(id)
 	if !ok {
 		return unknown(id)
 	}
+	in.Fleet.Update(id, attributesOf(body.Attributes), body.Components, body.Boot)
+	known, _ := in.Fleet.Seen(id, now)
+	in.settle(r, before, known)
 	reply := api.CheckInReply{Now: now.Round(0), Resync: !known.Synced, Reported: known.Reported}
 	in.converse(r, id, body, now, &reply)
 	reply.Directives = in.directives(known) // last: what the host just reported may have been a trip
 	reply.PollMillis = in.poll(known, body).Milliseconds()
 	return answer(w, reply)
+}
+
+// settle writes at once which components a host has, when that changed: a rollout must not forget a host because the server was killed
+// before it wrote behind.
+func (in *Ingest) settle(r *http.Request, before, now registry.Endpoint) {
+	same := func(api.Component, api.Component) bool { return true }
+	if maps.EqualFunc(before.Components, now.Components, same) {
+		return
+	}
+	row, err := rowOf(now)
+	if err == nil {
+		err = in.Store.SaveEndpoint(r.Context(), row)
+	}
+	if err != nil {
+		in.logFailure(r, "a host's components could not be stored at once; they will be behind", err)
+	}
 }
 
 // converse stores reports and answers wishes. Its failures are not the check-in's: whatever is broken here, the host must still hear of

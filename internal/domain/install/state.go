@@ -95,7 +95,7 @@ const (
 	maxRefused  = 32
 	maxRecalled = 384
 	maxWhy      = 300 // bytes
-	maxRefusal  = 100 // bytes
+	maxRefusal  = 300 // bytes
 	maxDetail   = 500 // bytes
 )
 
