@@ -70,7 +70,7 @@ func atMost(k, n int64, p float64) float64 {
 
 func TestMissing(t *testing.T) {
 	t.Parallel()
-	met := evidence.Facts{Wanted: 10, Leased: 10, Confirmed: 10, Boots: 5, HostHours: 2, Baked: time.Hour}
+	met := evidence.Facts{Wanted: 10, Leased: 10, Confirmed: 10, Heard: 10, Boots: 5, HostHours: 2, Baked: time.Hour}
 	with := func(change func(*evidence.Facts)) evidence.Facts {
 		f := met
 		change(&f)
@@ -95,6 +95,7 @@ func TestMissing(t *testing.T) {
 		"some unresolved":       {evidence.Requirement{Confirmed: 0.5, Resolved: 0.8}, with(func(f *evidence.Facts) { f.Confirmed, f.Harmed = 7, 1 }), nil},
 		"too many unresolved":   {evidence.Requirement{Confirmed: 0.5, Resolved: 0.8}, with(func(f *evidence.Facts) { f.Confirmed = 7 }), []string{"resolved 7 of 8"}},
 		"only goodbyes":         {evidence.Requirement{Confirmed: 0.5}, with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 0, 10 }), []string{"confirmed 0 of 5"}},
+		"not heard":             {full, with(func(f *evidence.Facts) { f.Heard = 9 }), []string{"heard 9 of 10"}},
 		"boots":                 {full, with(func(f *evidence.Facts) { f.Boots = 4 }), []string{"boots 4 of 5"}},
 		"host hours":            {full, with(func(f *evidence.Facts) { f.HostHours = 1.5 }), []string{"host_hours 1.5 of 2.0"}},
 		"bake":                  {full, with(func(f *evidence.Facts) { f.Baked = time.Hour - time.Second }), []string{"bake 59m59s of 1h0m0s"}},
