@@ -1,6 +1,6 @@
 // Package trust decides what an endpoint may believe: bytes and a time in, verdicts out. It does no I/O and reads no clock.
 //
-// There are two kinds of signed words (design.md section 7). What a release is comes from a TUF repository whose release keys never
+// There are two kinds of signed words. What a release is comes from a TUF repository whose release keys never
 // leave the publisher: [View] walks its metadata. What should happen now comes in DSSE envelopes, directives and leases, signed by the
 // director keys that the repository names: [OpenDirective] and [OpenLease].
 //
