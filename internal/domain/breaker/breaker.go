@@ -136,20 +136,6 @@ const (
 	saturation      = 690   // ln of about 1e300
 )
 
-// BadToTrip is the smallest number of bad hosts among n leased ones that trips the breaker; n+1 if not even all of them do.
-func BadToTrip(n int64, p Params) int64 {
-	low, high := int64(0), n+1
-	for low < high {
-		mid := (low + high) / 2
-		if (State{Booked: n, Bad: mid}).Evidence(p) >= p.Trip() {
-			high = mid
-		} else {
-			low = mid + 1
-		}
-	}
-	return low
-}
-
 // ExposedToTrip is the expected number of hosts that a fault of the given effect reaches before the breaker trips: the evidence needed
 // divided by what one host brings. Effect is the share of leased hosts that it harms, on top of the ceiling. To 1/alpha come half of
 // what the mixture's weight can cost, because neighbouring alternatives share it, and half a bad host's worth of overshoot; that

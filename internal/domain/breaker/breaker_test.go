@@ -159,20 +159,6 @@ func TestAlarm(t *testing.T) {
 	}
 }
 
-func TestBadToTrip(t *testing.T) {
-	t.Parallel()
-	p := ceiling(1e-3)
-	for n, want := range map[int64]int64{0: 1, 1: 2, 2: 2, 50: 4, 1000: 9} {
-		got := breaker.BadToTrip(n, p)
-		if got != want {
-			t.Errorf("got %d bad hosts of %d to trip, want %d", got, n, want)
-		}
-		if got <= n && (breaker.State{Booked: n, Bad: got}).Alarm(p) != breaker.Trip || (breaker.State{Booked: n, Bad: got - 1}).Alarm(p) == breaker.Trip {
-			t.Errorf("%d bad hosts of %d are not the fewest that trip", got, n)
-		}
-	}
-}
-
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -32,14 +32,6 @@ type Attributes struct {
 // Labels are key/value pairs that an endpoint's owner gave it when it joined.
 type Labels map[string]string
 
-// Stratum names a slice of the fleet that may fail alone: the same operating system build, kernel and class.
-type Stratum string
-
-// StratumOf tells the stratum of an endpoint with these attributes.
-func StratumOf(a Attributes) Stratum {
-	return Stratum(strings.Join([]string{a.OS, a.Version, a.Kernel, a.Arch, a.Class}, "/"))
-}
-
 // Selector picks endpoints: every key must have one of its values. Keys are attribute names ("os", "site", ...), "tenant", or
 // "label.<key>". An empty selector picks everything.
 type Selector map[string][]string

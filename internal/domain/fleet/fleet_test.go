@@ -62,10 +62,3 @@ func TestSelectorCheck(t *testing.T) {
 		t.Errorf("problems differ (-want +got):\n%s", diff)
 	}
 }
-
-func TestStratumOf(t *testing.T) {
-	t.Parallel()
-	if got, want := fleet.StratumOf(subject().Attributes), fleet.Stratum("linux/12/6.1/amd64/server"); got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}

@@ -78,14 +78,7 @@ func (a *Agent) fit(u *unit, m release.Manifest) (release.Artifact, error) {
 	case m.Serial < floor:
 		return release.Artifact{}, fault.New(fault.Denied, "its serial %d is below the signed floor %d", m.Serial, floor)
 	}
-	var problems []fault.Problem
-	for key, need := range m.Contract {
-		if have, ok := u.file.Provides[key]; !ok || have != need {
-			problems = append(problems, fault.Problem{Path: "contract." + key, Message: fmt.Sprintf("needs %q, this host provides %q", need, have)})
-		}
-	}
-	slices.SortFunc(problems, func(x, y fault.Problem) int { return len(x.Path) - len(y.Path) })
-	if err := fault.Problems("its contract is not met", problems); err != nil {
+	if err := fault.Problems("its contract is not met", u.file.Provided(m)); err != nil {
 		return release.Artifact{}, err
 	}
 	artifact, ok := m.For(a.Platform)
