@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
-	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 )
 
@@ -55,15 +54,14 @@ type WakeAt struct {
 
 // Record is a decision and its reason, with the numbers it was taken on.
 type Record struct {
-	Verdict     Verdict         `json:"verdict"`
-	Reason      string          `json:"reason"`
-	Ring        int             `json:"ring"`
-	Exposed     int64           `json:"exposed"`
-	Unconfirmed int64           `json:"unconfirmed"`
-	Harmed      int64           `json:"harmed"`
-	Evidence    float64         `json:"evidence"` // E
-	Alarm       breaker.Alarm   `json:"alarm"`
-	Missing     []evidence.Lack `json:"missing,omitempty"`
+	Verdict     Verdict       `json:"verdict"`
+	Reason      string        `json:"reason"`
+	Ring        int           `json:"ring"`
+	Exposed     int64         `json:"exposed"`
+	Unconfirmed int64         `json:"unconfirmed"`
+	Harmed      int64         `json:"harmed"`
+	Evidence    float64       `json:"evidence"` // E
+	Alarm       breaker.Alarm `json:"alarm"`
 }
 
 // Verdict names a decision.
@@ -83,7 +81,6 @@ const (
 	DidResume   Verdict = "resumed"
 	DidHalt     Verdict = "halted"
 	DidRollBack Verdict = "rolled back"
-	DidRefuse   Verdict = "refused"
 )
 
 func (GrantLease) effect()       {}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -284,5 +286,57 @@ func TestLeaseMustCoverTheSoak(t *testing.T) {
 	lease.Deadline = start.Add(11 * time.Minute)
 	if err := u.canProve(lease); err != nil {
 		t.Errorf("a deadline of 11 minutes: got %v, want it taken", err)
+	}
+}
+
+// vigilant is an agent whose component runs v2, with v1 to go back to, and a consumer that answers badly so many times.
+func vigilant(t *testing.T, bad int) (*Agent, *unit) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if bad--; bad >= 0 {
+			http.Error(w, "not well", http.StatusInternalServerError)
+		}
+	}))
+	t.Cleanup(server.Close)
+	a := newAgent(t, &paper{})
+	a.start = func(*slot, func(context.Context)) {}
+	u, err := newUnit(a.Options, component.File{
+		Component: sensor, Kind: "content", Probes: []component.Probe{{HTTP: &component.HTTP{URL: server.URL}}},
+	}.Defaulted())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v1, v2 := install.Installed{Version: "v1", Manifest: "sha256:1", Slot: "1"}, install.Installed{Version: "v2", Manifest: "sha256:2", Slot: "2"}
+	a.memory.Components[sensor] = install.State{
+		Component: sensor, Phase: install.Idle, Current: v2, Good: v2, Previous: v1, Watched: start.Add(time.Hour),
+	}
+	return a, u
+}
+
+// Late harm takes three bad rounds in a row: somebody may be at work on the consumer.
+func TestVigilTakesThreeStrikes(t *testing.T) {
+	t.Parallel()
+	for bad, want := range map[int]install.Phase{strikes - 1: install.Idle, strikes: install.Reverting} {
+		a, u := vigilant(t, bad)
+		a.keepVigil(t.Context(), u, "2", start.Add(10*time.Minute))
+		if got := a.memory.Components[sensor].Phase; got != want {
+			t.Errorf("after %d bad rounds: got phase %s, want %s", bad, got, want)
+		}
+	}
+}
+
+// A lease that ran out between the journal and the switch activates nothing (I1).
+func TestInvariantI1LeaseRunsOutBeforeTheSwitch(t *testing.T) {
+	t.Parallel()
+	a, u := vigilant(t, 0)
+	s := a.memory.Components[sensor]
+	s.Phase, s.Next = install.Activating, install.Installed{Version: "v3", Manifest: "sha256:3", Slot: "3"}
+	s.Lease = &install.Lease{ID: "l", Manifest: "sha256:3", Expires: start}
+	a.memory.Components[sensor] = s
+	a.swap(t.Context(), u, s)
+	got := a.memory.Components[sensor]
+	if got.Phase != install.Ready || got.Current.Version != "v2" || len(a.memory.Reports) != 1 ||
+		a.memory.Reports[0].Outcome != install.Rejected || !strings.Contains(a.memory.Reports[0].Detail, "lease expired") {
+		t.Errorf("got phase %s on %s with reports %+v, want ready on v2 and the lease given back", got.Phase, got.Current.Version, a.memory.Reports)
 	}
 }
