@@ -3,8 +3,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 DEMO_FLAGS ?=
 BENCH ?= .
+SEEDS ?= 10000
 
-.PHONY: help build demo test lint fmt cross bench fuzz tidy fresh-check clean
+.PHONY: help build demo test lint fmt cross bench calibrate nightly fuzz tidy fresh-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -29,6 +30,12 @@ cross: ## prove that every main builds for every supported system
 
 bench: ## run the benchmarks (BENCH=regexp picks)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+calibrate: ## measure every promised figure at full size, beside its goal (an hour on two cores)
+	go test -count=1 -timeout 4h -v -run '^TestFigures$$' ./internal/sim/calibrate -full
+
+nightly: ## the invariants over 10,000 simulated small fleets (SEEDS=10000)
+	go test -count=1 -timeout 2h -run 'Simulated|TestReplay' ./internal/sim -seeds $(SEEDS)
 
 fuzz: ## run every fuzz test for a while (FUZZ_TIME=20s)
 	scripts/fuzz

@@ -72,6 +72,7 @@ type CheckIn struct {
 	Reports    []Report             `json:"reports,omitempty"`    // in ascending Seq; sent until acknowledged
 	Wishes     []Wish               `json:"wishes,omitempty"`     // leases asked for
 	Boot       string               `json:"boot,omitempty"`       // boot id, first after a start
+	Leaving    bool                 `json:"leaving,omitempty"`    // the agent stops in good order: no word after this one is no silence
 }
 
 // Component is the state of one component on an endpoint.
@@ -80,6 +81,7 @@ type Component struct {
 	Version  string `json:"version,omitempty"`  // what runs; empty if nothing was ever activated
 	Artifact string `json:"artifact,omitempty"` // its digest
 	Previous string `json:"previous,omitempty"` // version that a revert goes back to
+	Consumer string `json:"consumer,omitempty"` // version of what reads it, as the host's owner wrote it down
 	Phase    string `json:"phase"`              // of the install machine
 	Why      string `json:"why,omitempty"`      // why it is not further, for people
 	// Refuses are digests of manifests that this host does not try at present: it was harmed by them, or its preflight said no.
@@ -105,7 +107,7 @@ type Report struct {
 
 // Outcomes that only travel in reports: what an endpoint says beyond the outcomes of a lease.
 const (
-	OutcomeRecovered = "recovered" // a harmed or recalled host runs its last-known-good release again, and its probes pass
+	OutcomeRecovered = "recovered" // a host that was harmed, recalled or held runs its last-known-good release again, and its probes pass
 	OutcomeBooted    = "booted"    // a host that runs the release was booted since
 )
 
@@ -153,6 +155,14 @@ type Target struct {
 	Manifest string `json:"manifest"` // digest of the manifest
 	Rollout  string `json:"rollout"`
 	Paused   bool   `json:"paused,omitempty"` // prepare, but do not ask for leases
+	Holds    []Hold `json:"holds,omitempty"`  // at most 1,000
+}
+
+// Hold keeps endpoints from a release for as long as the directive says so: those that it picks neither prepare the release nor ask for
+// leases of it, and go back from it if they have it. An endpoint that does not know one of the keys counts as picked by that key.
+type Hold struct {
+	Select map[string][]string `json:"select"` // every key must have one of its values; without a key it picks all
+	Reason string              `json:"reason,omitempty"`
 }
 
 // Recalled names a release that must not run again anywhere.

@@ -17,8 +17,11 @@ import (
 //	HEAD, GET, PUT /api/v1/blobs/{digest}     GET /tuf/{file}
 //	GET    /api/v1/rollouts?component=        POST /api/v1/rollouts
 //	GET    /api/v1/rollouts/{id}              POST /api/v1/rollouts/{id}/{pause|resume|halt|rollback}
+//	POST   /api/v1/rollouts/{id}/approve      POST /api/v1/rollouts/{id}/{hold|unhold}
 //	GET    /api/v1/rollouts/{id}/events       GET /api/v1/rollouts/{id}/leases
+//	GET    /api/v1/freezes                    PUT /api/v1/freezes
 //	GET    /api/v1/endpoints?after=&limit=    GET /api/v1/endpoints/{id}
+//	GET    /api/v1/fleet/profile?component=
 //	GET    /api/v1/incidents                  GET /api/v1/incidents/{id}
 
 // Status tells what this installation is.
@@ -100,7 +103,8 @@ type StartRollout struct {
 
 // Act is a command on a rollout.
 type Act struct {
-	Reason string `json:"reason,omitempty"`
+	Reason string              `json:"reason,omitempty"` // a hold needs one
+	Select map[string][]string `json:"select,omitempty"` // hold and unhold: whom; every key must have one of its values
 }
 
 // Rollout is the state of one rollout.
@@ -125,13 +129,51 @@ type Rollout struct {
 	Harmed      int64      `json:"harmed"`
 	Recovered   int64      `json:"recovered"`
 	Returned    int64      `json:"returned"`
-	Evidence    float64    `json:"evidence"` // E
+	Evidence    float64    `json:"evidence"` // E: trips at Trip
+	Doubt       float64    `json:"doubt"`    // E without what has a harmless explanation: amber at Amber
 	Amber       float64    `json:"amber"`
 	Trip        float64    `json:"trip"`
 	Alarm       string     `json:"alarm"`
 	Waiting     Waiting    `json:"waiting"`
 	Missing     []Lack     `json:"missing,omitempty"` // evidence that the open ring lacks
 	Incident    string     `json:"incident,omitempty"`
+
+	Emergency bool          `json:"emergency,omitempty"` // of its plan
+	Approvals int           `json:"approvals"`           // people who must agree to the start, the one who asked for it included
+	Approved  []string      `json:"approved,omitempty"`  // who did, the one who asked for it first
+	Holds     []RolloutHold `json:"holds,omitempty"`
+	Strata    []Stratum     `json:"strata,omitempty"`   // those in trouble: harmed, suspicious or held; the worst first, at most 20
+	Suspects  []Suspect     `json:"suspects,omitempty"` // what explains the harm, the best explanation first; empty if nothing does
+}
+
+// RolloutHold keeps a release from the hosts that it selects.
+type RolloutHold struct {
+	Select map[string][]string `json:"select"`
+	Text   string              `json:"text"` // the selector in words
+	Reason string              `json:"reason,omitempty"`
+	At     time.Time           `json:"at"`
+	By     string              `json:"by"` // an operator, or "breaker"
+}
+
+// Stratum is a slice of the fleet that may fail alone.
+type Stratum struct {
+	Name      string  `json:"name"`
+	Leased    int64   `json:"leased"`
+	Confirmed int64   `json:"confirmed"`
+	Harmed    int64   `json:"harmed"`
+	Suspect   bool    `json:"suspect,omitempty"` // it is probed a few hosts at a time
+	Held      bool    `json:"held,omitempty"`    // it gets nothing more, and its hosts go back
+	Evidence  float64 `json:"evidence"`          // of its own tests: suspicious at Amber
+}
+
+// Suspect is an attribute whose value the harmed hosts share.
+type Suspect struct {
+	Key              string `json:"key"`
+	Value            string `json:"value"`
+	Harmed           int64  `json:"harmed"`  // hosts with that value
+	Exposed          int64  `json:"exposed"` // hosts with that value
+	HarmedElsewhere  int64  `json:"harmed_elsewhere"`
+	ExposedElsewhere int64  `json:"exposed_elsewhere"`
 }
 
 // Waiting says why nobody is being exposed at this moment.

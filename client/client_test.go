@@ -81,6 +81,50 @@ func TestClientWalksTheWholePort(t *testing.T) {
 	check("rollback of a tripped rollout", nil, client.KindOf(err) == client.Conflict)
 }
 
+func TestClientHoldsAndFreezes(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	w.Publish("sensor-content", "1")
+	w.Join(4, "sensor-content")
+	c, ctx := dial(t, w.URL, w.Token), t.Context()
+	if _, err := c.StartRollout(ctx, api.StartRollout{Component: "sensor-content", Version: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	selects := map[string][]string{"site": {"site-1"}}
+	r, err := c.Hold(ctx, "ro-1", selects, "odd")
+	if err != nil || len(r.Holds) != 1 || r.Holds[0].Reason != "odd" || !cmp.Equal(r.Holds[0].Select, selects) {
+		t.Errorf("hold: got %v, %v, want one of %v", r.Holds, err, selects)
+	}
+	if r, err = c.Unhold(ctx, "ro-1", selects, ""); err != nil || len(r.Holds) != 0 {
+		t.Errorf("unhold: got %v, %v, want no hold", r.Holds, err)
+	}
+	if _, err = c.Approve(ctx, "ro-1", ""); client.KindOf(err) != client.Conflict {
+		t.Errorf("approve a running rollout: got %v, want a conflict", err)
+	}
+	profile, err := c.FleetProfile(ctx, "sensor-content")
+	if err != nil || profile.Hosts != 4 || len(profile.Groups) != 3 {
+		t.Errorf("fleet profile: got %+v, %v, want 4 hosts in 3 groups", profile, err)
+	}
+}
+
+func TestClientOverwritesNoFreezesThatWereNotRead(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	c, ctx := dial(t, w.URL, w.Token), t.Context()
+	none, err := c.Freezes(ctx)
+	if err != nil || len(none.Freezes) != 0 || none.Tag == "" {
+		t.Fatalf("freezes: got %+v, %v, want an empty list with a tag", none, err)
+	}
+	july := api.Freezes{Freezes: []api.Freeze{{Name: "July", From: "2024-07-01", To: "2024-07-31"}}, Tag: none.Tag}
+	stored, err := c.PutFreezes(ctx, july)
+	if err != nil || !cmp.Equal(stored.Freezes, july.Freezes) || stored.Tag == none.Tag {
+		t.Errorf("put freezes: got %+v, %v, want them back with another tag", stored, err)
+	}
+	if _, err = c.PutFreezes(ctx, none); client.KindOf(err) != client.Conflict {
+		t.Errorf("put freezes over a list that was not read: got %v, want a conflict", err)
+	}
+}
+
 func TestClientPagesThroughLongLists(t *testing.T) {
 	t.Parallel()
 	w := servertest.Open(t, nil)

@@ -120,12 +120,50 @@ func (c *Client) RollBack(ctx context.Context, id, reason string) (api.Rollout, 
 	return c.act(ctx, id, "rollback", reason)
 }
 
-// act may repeat: an action that was carried out already changes nothing.
+// Approve agrees to a proposed rollout. Whoever asked for it, and whoever agreed before, cannot agree again.
+func (c *Client) Approve(ctx context.Context, id, reason string) (api.Rollout, error) {
+	return c.act(ctx, id, "approve", reason)
+}
+
+// Hold keeps the release from the hosts that match every key of the selector; those that have it go back. It needs a reason.
+func (c *Client) Hold(ctx context.Context, id string, selects map[string][]string, reason string) (api.Rollout, error) {
+	return c.actOn(ctx, id, "hold", api.Act{Reason: reason, Select: selects})
+}
+
+// Unhold lifts the hold of the same selector, an operator's or the breaker's.
+func (c *Client) Unhold(ctx context.Context, id string, selects map[string][]string, reason string) (api.Rollout, error) {
+	return c.actOn(ctx, id, "unhold", api.Act{Reason: reason, Select: selects})
+}
+
 func (c *Client) act(ctx context.Context, id, action, reason string) (api.Rollout, error) {
+	return c.actOn(ctx, id, action, api.Act{Reason: reason})
+}
+
+// actOn may repeat what ends a rollout: when it was carried out already, it changes nothing.
+func (c *Client) actOn(ctx context.Context, id, action string, act api.Act) (api.Rollout, error) {
 	var r api.Rollout
 	path := "/api/v1/rollouts/" + segment(id) + "/" + action
-	err := c.do(ctx, call{method: http.MethodPost, path: path, send: api.Act{Reason: reason}, repeat: action == "halt" || action == "rollback"}, &r)
+	err := c.do(ctx, call{method: http.MethodPost, path: path, send: act, repeat: action == "halt" || action == "rollback"}, &r)
 	return r, err
+}
+
+// Freezes returns the installation's freezes, with the tag that names this list.
+func (c *Client) Freezes(ctx context.Context) (api.Freezes, error) {
+	return get[api.Freezes](ctx, c, "/api/v1/freezes")
+}
+
+// PutFreezes replaces the installation's freezes. With the tag of a list that somebody else has replaced meanwhile it is a Conflict.
+func (c *Client) PutFreezes(ctx context.Context, freezes api.Freezes) (api.Freezes, error) {
+	var stored api.Freezes
+	err := c.do(ctx, call{method: http.MethodPut, path: "/api/v1/freezes", send: freezes}, &stored)
+	return stored, err
+}
+
+// FleetProfile counts the hosts that have a component, or all if it is empty, by what they are.
+func (c *Client) FleetProfile(ctx context.Context, component string) (api.FleetProfile, error) {
+	var profile api.FleetProfile
+	err := c.do(ctx, call{method: http.MethodGet, path: "/api/v1/fleet/profile", query: of(component), repeat: true}, &profile)
+	return profile, err
 }
 
 // Events goes through the stored decisions of a rollout with larger revisions than after, in order. It ends at the first error,

@@ -22,7 +22,7 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		handler = slog.NewJSONHandler(o.Log, options)
 	}
 	return app.Run(ctx, app.Options{
-		Data: o.Data, Operators: o.ListenOperator, Agents: o.ListenAgents, AgentHosts: o.AgentHosts, PollIdle: o.PollIdle,
-		PollActive: o.PollActive, Version: version, Out: o.Out, Log: slog.New(handler), Clock: clock.Wall{},
+		Data: o.Data, Operators: o.ListenOperator, Agents: o.ListenAgents, AgentHosts: o.AgentHosts, Prometheus: o.Prometheus,
+		GateHosts: o.GateHosts, PollIdle: o.PollIdle, PollActive: o.PollActive, Version: version, Out: o.Out, Log: slog.New(handler), Clock: clock.Wall{},
 	})
 }

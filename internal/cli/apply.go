@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 // applied says what became of one document.
 type applied struct {
 	Kind    string   `json:"kind"`
-	Name    string   `json:"name"`
+	Name    string   `json:"name,omitempty"`    // none of the freezes, of which there is one list
 	Result  string   `json:"result"`            // created, changed or unchanged
 	Changes []string `json:"changes,omitempty"` // paths that differ
 }
@@ -29,7 +30,7 @@ func (p *program) applyCommand() *cobra.Command {
 	var files []string
 	var dry bool
 	c := p.leaf(command{
-		use: "apply -f FILE", short: "Register components and store plans from files", args: cobra.NoArgs,
+		use: "apply -f FILE", short: "Register components, store plans and set freezes from files", args: cobra.NoArgs,
 		long: `
 Reads YAML or JSON documents, several to a file if you like, and makes the control plane have what they say. Applying
 the same files twice changes nothing. All mistakes of all files are reported at once, with file, line and path, and
@@ -40,7 +41,12 @@ nothing is applied unless there are none.
     name: careful                     name: sensor-content
     rings:                            kind: content
       - {name: canary, hosts: 2}      validation: required
-      - {name: rest, share: 1}        plan: careful`,
+      - {name: rest, share: 1}        plan: careful
+
+  kind: Freezes
+  spec:
+    freezes:
+      - {name: Christmas, from: 2026-12-20, to: 2027-01-06, zone: Europe/Vienna}`,
 		example: "firebreak apply -f firebreak.yaml\nfirebreak apply -f plans/ -f components.yaml --dry-run",
 		run: func(ctx context.Context, _ []string) error {
 			docs, err := p.readAll(files)
@@ -102,27 +108,31 @@ func twice(docs []document) []fault.Problem {
 }
 
 func (d document) key() string {
-	if d.plan != nil {
+	switch {
+	case d.freezes != nil:
+		return kindFreezes
+	case d.plan != nil:
 		return kindPlan + " " + d.plan.Name
 	}
 	return kindComponent + " " + d.component.Name
 }
 
-// apply stores plans before components, which may name them. It returns what was done before an error too.
+// apply sets the freezes first, and stores plans before components, which may name them. It returns what was done before an error too.
 func (p *program) apply(ctx context.Context, docs []document, dry bool) ([]applied, error) {
 	c, err := p.connect()
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(docs, func(a, b document) int {
-		return strings.Compare(kindFirst(a), kindFirst(b))
-	})
+	slices.SortStableFunc(docs, func(a, b document) int { return cmp.Compare(turn(a), turn(b)) })
 	var results []applied
 	for _, d := range docs {
 		var r applied
-		if d.plan != nil {
+		switch {
+		case d.freezes != nil:
+			r, err = applyFreezes(ctx, c, *d.freezes, dry)
+		case d.plan != nil:
 			r, err = applyPlan(ctx, c, *d.plan, dry)
-		} else {
+		default:
 			r, err = applyComponent(ctx, c, *d.component, dry)
 		}
 		if err != nil {
@@ -133,11 +143,15 @@ func (p *program) apply(ctx context.Context, docs []document, dry bool) ([]appli
 	return results, nil
 }
 
-func kindFirst(d document) string {
-	if d.plan != nil {
-		return "1"
+// turn is when a document is applied.
+func turn(d document) int {
+	switch {
+	case d.freezes != nil:
+		return 0
+	case d.plan != nil:
+		return 1
 	}
-	return "2"
+	return 2
 }
 
 func applyPlan(ctx context.Context, c *client.Client, wanted plan.Plan, dry bool) (applied, error) {
@@ -227,7 +241,7 @@ func (p *program) sayApplied(results []applied, dry bool) {
 		suffix = " (dry run)"
 	}
 	for _, r := range results {
-		p.say("%s %s %s%s", r.Kind, r.Name, r.Result, suffix)
+		p.say("%s %s%s", strings.TrimSpace(r.Kind+" "+r.Name), r.Result, suffix)
 		for _, change := range r.Changes {
 			p.say("  %s", change)
 		}

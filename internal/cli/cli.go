@@ -33,7 +33,7 @@ const (
 	ExitInterrupted = 130 // by a signal
 )
 
-// Env is the world of one run. All fields are required, except Height, Serve and Demo.
+// Env is the world of one run. All fields are required, except Height, Memory, Serve and Demo.
 type Env struct {
 	Args     []string // without the program's name
 	In       io.Reader
@@ -44,7 +44,8 @@ type Env struct {
 	Height   func(w io.Writer) int                  // how many lines the terminal has; nil or 0 if that is not known
 	Clock    clock.Clock
 	Version  string
-	Platform string // os/arch of this machine
+	Platform string       // os/arch of this machine
+	Memory   func() int64 // bytes that are free; nil or 0 if that is not known
 
 	Serve func(ctx context.Context, o ServeOptions) error // runs the control plane until ctx ends
 	Demo  func(ctx context.Context, o DemoOptions) error
@@ -56,6 +57,8 @@ type ServeOptions struct {
 	ListenOperator string   // address of operators and console
 	ListenAgents   string   // address of agents
 	AgentHosts     []string // names and addresses that agents use for it; the certificate has them
+	Prometheus     string   // base URL of the Prometheus that gates' queries go to; empty for none
+	GateHosts      []string // "host" or "host:port" that gates' HTTP checks may ask
 	PollIdle       time.Duration
 	PollActive     time.Duration
 	LogLevel       string // debug, info, warn or error
@@ -134,8 +137,8 @@ Exit codes:  0 ok, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict, 5 
 	flags.StringVar(&p.tokenFile, "token-file", "", "file that holds the operator token (env FIREBREAK_TOKEN_FILE)")
 	flags.BoolVar(&p.json, "json", false, "print JSON")
 	root.AddCommand(
-		p.serveCommand(), p.demoCommand(), p.applyCommand(), p.planCommand(), p.releaseCommand(), p.rolloutCommand(), p.fleetCommand(),
-		p.incidentCommand(), p.keyCommand(), p.tokenCommand(), p.versionCommand(),
+		p.serveCommand(), p.demoCommand(), p.applyCommand(), p.planCommand(), p.releaseCommand(), p.rolloutCommand(), p.freezeCommand(),
+		p.fleetCommand(), p.incidentCommand(), p.simCommand(), p.keyCommand(), p.tokenCommand(), p.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd(p.Args...)
 	return root

@@ -159,7 +159,7 @@ func (w *waiter) Write(p []byte) (int, error) {
 func TestHelpFitsItsWidth(t *testing.T) {
 	t.Parallel()
 	w := servertest.Open(t, nil)
-	for _, command := range []string{"", "serve", "release publish", "rollout watch", "rollout show", "key init", "key new", "key sign", "token create"} {
+	for _, command := range []string{"", "serve", "release publish", "rollout watch", "rollout show", "key init", "key new", "key sign", "token create", "sim", "sim run", "sim compare", "plan simulate"} {
 		r := invoke(t, w, 0, nil, append(strings.Fields(command), "--help")...)
 		for line := range strings.Lines(r.out) {
 			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 100 {

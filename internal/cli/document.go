@@ -10,6 +10,7 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/server"
+	"github.com/firebreak-dev/firebreak/internal/domain/calendar"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/resource"
@@ -19,13 +20,15 @@ import (
 const (
 	kindComponent = "Component"
 	kindPlan      = "Plan"
+	kindFreezes   = "Freezes"
 )
 
-// document is one resource of a file: "kind: Plan" and its "spec". Exactly one of the two specs is set.
+// document is one resource of a file: "kind: Plan" and its "spec". Exactly one of the specs is set.
 type document struct {
 	file      string
 	component *api.ComponentSpec
 	plan      *plan.Plan
+	freezes   *api.Freezes
 }
 
 // readFile reads a file, or standard input for "-".
@@ -109,12 +112,21 @@ func read(data []byte) (document, error) {
 		var d planDocument
 		err = resource.Decode(data, &d)
 		return document{plan: &d.Spec}, err
+	case kindFreezes:
+		var d freezesDocument
+		err = resource.Decode(data, &d)
+		freezes := api.Freezes{Freezes: []api.Freeze{}}
+		for _, f := range d.Spec.Freezes {
+			freezes.Freezes = append(freezes.Freezes, server.FreezeWire(f))
+		}
+		return document{freezes: &freezes}, err
 	}
 	if err != nil {
 		return document{}, err
 	}
 	return document{}, fault.Problems("read document", lines.Mark([]fault.Problem{{
-		Path: "kind", Message: fmt.Sprintf("must be %s or %s, is %q; the resource itself stands under spec", kindComponent, kindPlan, kind.Kind),
+		Path: "kind", Message: fmt.Sprintf("must be %s, %s or %s, is %q; the resource itself stands under spec", kindComponent, kindPlan, kindFreezes,
+			kind.Kind),
 	}}))
 }
 
@@ -134,6 +146,18 @@ type componentDocument struct {
 // Check implements resource.Checker. The server has the last word; these are the mistakes that need no server.
 func (d componentDocument) Check() []fault.Problem {
 	return under("spec", server.CheckComponent(d.Spec))
+}
+
+type freezesDocument struct {
+	Kind string `json:"kind"`
+	Spec struct {
+		Freezes []calendar.Freeze `json:"freezes"`
+	} `json:"spec"`
+}
+
+// Check implements resource.Checker.
+func (d freezesDocument) Check() []fault.Problem {
+	return under("spec", server.CheckFreezes(d.Spec.Freezes))
 }
 
 func under(path string, problems []fault.Problem) []fault.Problem {

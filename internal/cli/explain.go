@@ -194,7 +194,11 @@ func replayed(r api.Rollout, events []api.Decision) replay {
 		}
 		var effects []rollout.Effect
 		state, effects = rollout.Step(state, event)
-		again := recordsOf(effects)
+		again, err := recordsOf(effects)
+		if err != nil {
+			differ("event %d: %v", d.Revision, err)
+			return result
+		}
 		result.Records += len(again)
 		if !slices.Equal(again, d.Records) {
 			differ("event %d decided %s, stored is %s", d.Revision, asJSON(again), asJSON(d.Records))
@@ -209,22 +213,26 @@ func replayed(r api.Rollout, events []api.Decision) replay {
 	return result
 }
 
-func recordsOf(effects []rollout.Effect) []api.Record {
-	var records []api.Record
-	for _, e := range effects {
-		if r, ok := e.(rollout.Record); ok {
-			records = append(records, api.Record{
-				Verdict: string(r.Verdict), Reason: r.Reason, Ring: r.Ring, Exposed: r.Exposed, Unconfirmed: r.Unconfirmed,
-				Harmed: r.Harmed, Evidence: r.Evidence, Alarm: string(r.Alarm),
-			})
-		}
+// recordsOf is what a reader of the stored effects sees.
+func recordsOf(effects []rollout.Effect) ([]api.Record, error) {
+	data, err := rollout.EncodeEffects(effects)
+	if err != nil {
+		return nil, err
 	}
-	return records
+	decoded, err := rollout.DecodeRecords(data)
+	var records []api.Record
+	for _, r := range decoded {
+		records = append(records, api.Record{
+			Verdict: string(r.Verdict), Reason: r.Reason, Ring: r.Ring, Exposed: r.Exposed, Unconfirmed: r.Unconfirmed,
+			Harmed: r.Harmed, Evidence: r.Evidence, Alarm: string(r.Alarm),
+		})
+	}
+	return records, err
 }
 
-// projected keeps of a shown rollout what a state has. Waiting, ring sizes and ring states follow from it.
+// projected keeps of a shown rollout what a state has. Waiting, ring sizes, ring states and what explains the harm follow from it.
 func projected(r api.Rollout) api.Rollout {
-	r.Revision, r.Waiting, r.Missing, r.Incident = 0, api.Waiting{}, nil, ""
+	r.Revision, r.Waiting, r.Missing, r.Incident, r.Strata, r.Suspects = 0, api.Waiting{}, nil, "", nil, nil
 	r.Rings = slices.Clone(r.Rings)
 	for i := range r.Rings {
 		r.Rings[i].Size, r.Rings[i].State = 0, ""
@@ -238,6 +246,10 @@ func projection(s rollout.State) api.Rollout {
 		Started: s.Started, Ring: s.Ring, Window: s.Allowed(), Unconfirmed: s.Unconfirmed, Eligible: s.Eligible, Exposed: s.Exposed(), Confirmed: s.Confirmed(),
 		Harmed: s.Harmed(), Recovered: s.Recovered, Returned: s.Returned, Evidence: s.Evidence(), Amber: s.Plan.Breaker.Amber,
 		Trip: s.Plan.Breaker.Trip(), Alarm: string(s.Alarm),
+		Emergency: s.Plan.Emergency, Approvals: s.Plan.Approvals, Approved: s.Approved, Doubt: s.Doubt(),
+	}
+	for _, h := range s.Holds {
+		r.Holds = append(r.Holds, api.RolloutHold{Select: h.Select, Text: h.Select.String(), Reason: h.Reason, At: h.At, By: h.By})
 	}
 	if !s.Ended.IsZero() {
 		r.Ended = &s.Ended

@@ -15,7 +15,7 @@ import (
 
 func (p *program) fleetCommand() *cobra.Command {
 	c := group("fleet", "Look at endpoints", `Shows the endpoints: what each is, what it runs, and which leases it had.`)
-	c.AddCommand(p.fleetList(), p.fleetShow())
+	c.AddCommand(p.fleetList(), p.fleetShow(), p.fleetProfile())
 	return c
 }
 
@@ -180,4 +180,38 @@ func (p *program) when(t time.Time) string {
 		return text
 	}
 	return t.UTC().Format("15:04:05")
+}
+
+func (p *program) fleetProfile() *cobra.Command {
+	var component string
+	c := p.leaf(command{
+		use: "profile", short: "Count the endpoints by what they are", args: cobra.NoArgs,
+		long: `
+Counts the endpoints that are alike, and how many of each sort were heard in the last quarter of an hour: what 'firebreak plan simulate'
+plays on. Save it with --json to play on it later, or without a server.`,
+		example: "firebreak fleet profile --component sensor-content\nfirebreak fleet profile --json > fleet.json",
+		run: func(ctx context.Context, _ []string) error {
+			c, err := p.connect()
+			if err != nil {
+				return err
+			}
+			profile, err := c.FleetProfile(ctx, component)
+			if err != nil {
+				return err
+			}
+			return p.show(profile, func() {
+				t := newTable("HOSTS", "HEARD", "CLASS", "OS", "KERNEL", "TENANT", "SITE")
+				for _, g := range profile.Groups {
+					t.add(thousands(g.Hosts), thousands(g.Heard), orDash(g.Class), orDash(strings.TrimSpace(g.OS+" "+g.Version)), orDash(g.Kernel),
+						orDash(g.Tenant), orDash(g.Site))
+					if g.Summed > 0 {
+						t.note("of " + plural(g.Summed, "smaller group"))
+					}
+				}
+				t.print(p)
+			})
+		},
+	})
+	c.Flags().StringVar(&component, "component", "", "only endpoints that have this component")
+	return c
 }

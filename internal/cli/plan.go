@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,9 +14,10 @@ import (
 )
 
 func (p *program) planCommand() *cobra.Command {
-	c := group("plan", "Check and list plans", `
-A plan says how releases are rolled out: rings, growth, evidence, budget. Keep plans in git and 'firebreak apply' them.`)
-	c.AddCommand(p.planCheck(), p.planList(), p.planShow())
+	c := group("plan", "Check, derive and list plans", `
+A plan says how releases are rolled out: rings, growth, evidence, budget. Keep plans in git and 'firebreak apply' them. Begin with one
+that comes with Firebreak ('firebreak plan shipped'), or let a budget of harm make one ('firebreak plan derive').`)
+	c.AddCommand(p.planCheck(), p.planDerive(), p.planSimulate(), p.planShipped(), p.planList(), p.planShow())
 	return c
 }
 
@@ -23,9 +25,9 @@ func (p *program) planCheck() *cobra.Command {
 	return p.leaf(command{
 		use: "check FILE", short: "Check a plan without a server, and show what it can harm", args: cobra.ExactArgs(1),
 		long: `
-Checks a plan, alone or as a document of kind Plan, and lists every mistake with its path and line. For a valid plan it
-prints the rings and the harm that the plan keeps a fault within on average, with the arithmetic. Needs no server. "-" reads
-standard input. Exit code 2 if there are mistakes.`,
+Checks a plan, alone or as a document of kind Plan, and lists every mistake with its path and line. A plan whose bound is above its
+budget is a mistake. For a valid plan it prints the rings and the harm that the plan keeps each kind of fault within on average, with
+the arithmetic. Needs no server. "-" reads standard input. Exit code 2 if there are mistakes.`,
 		example: "firebreak plan check plans/careful.yaml",
 		run: func(_ context.Context, args []string) error {
 			data, err := p.readFile(args[0])
@@ -56,26 +58,89 @@ func (p *program) checked(wanted plan.Plan) error {
 }
 
 func (p *program) describePlan(wanted plan.Plan, bound plan.Bound) {
-	style := p.styleOf(p.Out)
-	p.say("plan %s is valid", style.bold(wanted.Name))
+	p.say("plan %s is valid", p.styleOf(p.Out).bold(wanted.Name))
 	p.say("")
-	t := newTable("RING", "SIZE", "EARLIEST", "NEXT OPENS AFTER")
+	p.describeRings(wanted)
+	p.say("")
+	p.describeBound(wanted, bound)
+	p.say("")
+	for _, step := range append(bound.Steps, plan.Assumed) {
+		p.paragraph("  ", step)
+	}
+}
+
+func (p *program) describeRings(wanted plan.Plan) {
+	rows := [][]string{{"RING", "SIZE", "EARLIEST"}}
 	for k, r := range wanted.Rings {
 		size := plural(r.Hosts, "host")
 		if r.Share > 0 {
 			size = fmt.Sprintf("%g %% of fleet", r.Share*100)
 		}
-		t.add(r.Name, size, exact(wanted.NotBefore(k)), asked(r, wanted.Last(k)))
+		rows = append(rows, []string{r.Name, size, exact(wanted.NotBefore(k))})
+	}
+	head := padded(rows)
+	style := p.styleOf(p.Out)
+	p.say("%s", style.dim(head[0]+"NEXT OPENS AFTER"))
+	for k, r := range wanted.Rings {
+		p.paragraph(head[k+1], asked(r, wanted.Last(k)))
+	}
+}
+
+// padded makes columns of rows, each followed by two spaces.
+func padded(rows [][]string) []string {
+	lines := make([]string, len(rows))
+	for column := range rows[0] {
+		width := 0
+		for _, row := range rows {
+			width = max(width, runes(row[column]))
+		}
+		for i, row := range rows {
+			lines[i] += row[column] + strings.Repeat(" ", width-runes(row[column])+2)
+		}
+	}
+	return lines
+}
+
+// paragraph says a text in lines that fit, each indented as far as the head of the first.
+func (p *program) paragraph(head, text string) {
+	for _, line := range wrap(head, text, p.width()) {
+		p.say("%s", strings.TrimRight(line, " "))
+	}
+}
+
+// describeBound shows what each kind of fault harms, and what the budget says to it.
+func (p *program) describeBound(wanted plan.Plan, bound plan.Bound) {
+	t := newTable("HARMED ON AVERAGE, AT MOST", "REPORTED", "SILENT")
+	for _, f := range bound.Faults {
+		name := f.Name
+		if f.Covered {
+			name += " *"
+		}
+		t.add(name, harm(f.Reported), harm(f.Silent))
 	}
 	t.print(p)
 	p.say("")
-	p.say("A fault harms at most %s on average:", style.bold(plural(bound.Hosts, "host")))
-	for _, step := range bound.Steps {
-		p.say("  %s", step)
+	reported := ""
+	if wanted.Budget.By == plan.ByReports {
+		reported = ", if its harm is reported,"
 	}
+	p.paragraph("", fmt.Sprintf("A fault marked *%s harms at most %s on average, %d in a site of %d.", reported,
+		plural(bound.Hosts, "host"), bound.Site, plan.SiteHosts))
 	if wanted.Budget.Hosts > 0 {
 		p.say("The budget allows %s.", plural(wanted.Budget.Hosts, "host"))
+	} else {
+		p.say("The plan sets no budget for that.")
 	}
+	if wanted.Budget.Site > 0 {
+		p.paragraph("", fmt.Sprintf("The budget allows %d in a site of %d.", wanted.Budget.Site, plan.SiteHosts))
+	}
+}
+
+func harm(h plan.Harm) string {
+	if h.Open {
+		return "not bounded"
+	}
+	return plural(h.Hosts, "host")
 }
 
 // asked puts a ring's evidence into words.
@@ -93,8 +158,14 @@ func asked(r plan.Ring, last bool) string {
 	if e.HostHours > 0 {
 		text += fmt.Sprintf(", %g host-hours", e.HostHours)
 	}
+	if e.Strata > 0 {
+		text += fmt.Sprintf(", every stratum from %g %%", e.Strata*100)
+	}
 	if e.ExcessBelow > 0 {
-		text += fmt.Sprintf(", excess below %g", e.ExcessBelow)
+		text += fmt.Sprintf(", excess below %g %%", e.ExcessBelow*100)
+	}
+	for _, gate := range e.Gates {
+		text += ", gate " + gate.Name
 	}
 	if last {
 		return "completes: " + text

@@ -3,6 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -109,6 +113,24 @@ func TestFieldsSplitsLikeAShell(t *testing.T) {
 	}
 }
 
+func TestDocumentedFilesAreValid(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "plans.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1)
+	for _, block := range blocks {
+		docs, problems := documents("docs/plans.md", block[1])
+		if len(docs) != 1 || len(problems) > 0 {
+			t.Errorf("%s\ngot %v, want one valid document", block[1], problems)
+		}
+	}
+	if len(blocks) < 2 {
+		t.Errorf("got %d documents, want at least a plan and freezes", len(blocks))
+	}
+}
+
 func FuzzDocuments(f *testing.F) {
 	f.Add("kind: Plan\nspec: {name: a}\n---\nkind: Component\nspec: {name: b, kind: content}\n...\n")
 	f.Add("--- {kind: Plan}\n---\n# nothing\n---x\n")
@@ -118,7 +140,7 @@ func FuzzDocuments(f *testing.F) {
 			t.Errorf("%q gives neither documents nor problems", text)
 		}
 		for _, d := range docs {
-			if (d.plan == nil) == (d.component == nil) {
+			if parts := []bool{d.plan != nil, d.component != nil, d.freezes != nil}; strings.Count(fmt.Sprint(parts), "true") != 1 {
 				t.Errorf("%q gives a document that is not exactly one thing", text)
 			}
 		}

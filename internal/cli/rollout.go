@@ -17,11 +17,12 @@ func (p *program) rolloutCommand() *cobra.Command {
 A rollout is one release going through one plan. It needs nobody to watch it: it waits for evidence by itself, and a
 bad release trips the breaker, which halts, recalls and rolls back. Halting needs nobody's approval.`)
 	c.AddCommand(
-		p.rolloutStart(), p.rolloutWatch(), p.rolloutExplain(), p.rolloutList(), p.rolloutShow(),
+		p.rolloutStart(), p.rolloutApprove(), p.rolloutWatch(), p.rolloutExplain(), p.rolloutList(), p.rolloutShow(),
 		p.rolloutAct("pause", "Expose nobody until it is resumed", `
 Exposes nobody new until 'firebreak rollout resume'. Hosts that were exposed go on, and the breaker stays armed.`, (*client.Client).Pause),
 		p.rolloutAct("resume", "Go on with a paused rollout", `
 Goes on with a paused rollout where it stood.`, (*client.Client).Resume),
+		p.rolloutHold(), p.rolloutUnhold(),
 		p.rolloutAct("halt", "Expose nobody any more; exposed hosts keep the release", `
 Ends the exposure for good. Exposed hosts keep what they run; 'firebreak rollout rollback' also puts them back.`, (*client.Client).Halt),
 		p.rolloutAct("rollback", "Put exposed hosts back and recall the release for good", `
@@ -33,13 +34,16 @@ running again anywhere. It also works on halted and complete rollouts.`, (*clien
 
 func (p *program) rolloutStart() *cobra.Command {
 	var start api.StartRollout
-	var watch bool
+	var watch, blind bool
 	c := p.leaf(command{
 		use: "start COMPONENT VERSION", short: "Start a rollout of a published release", args: cobra.ExactArgs(2),
 		lists: "firebreak release list",
 		long: `
 Starts a rollout of a published release on the plan that was signed with it, or on a stored plan that is nowhere wider
-or faster. A component has at most one rollout under way.`,
+or faster. A component has at most one rollout under way. On a plan that needs several people to agree, emergency plans
+above all, nobody gets the release before 'firebreak rollout approve'.
+
+For people it first says what to expect, from a short simulation on the fleet as it is now: see 'firebreak plan simulate'.`,
 		example: "firebreak rollout start sensor-content 2\nfirebreak rollout start sensor-content 2 --plan careful --reason 'CVE-2026-1' --watch",
 		ids:     p.componentNames,
 		run: func(ctx context.Context, args []string) error {
@@ -48,6 +52,9 @@ or faster. A component has at most one rollout under way.`,
 				return err
 			}
 			start.Component, start.Version = args[0], args[1]
+			if !blind && !p.json {
+				p.predict(ctx, c, start)
+			}
 			r, err := c.StartRollout(ctx, start)
 			if err != nil {
 				return unlessWaiting(ctx, c, err, start.Component, start.Version)
@@ -57,7 +64,7 @@ or faster. A component has at most one rollout under way.`,
 			}
 			return p.show(r, func() {
 				p.say("rollout %s of %s %s is %s on plan %s", r.ID, r.Component, r.Version, r.Phase, r.Plan)
-				p.say("watch it: firebreak rollout watch %s", r.ID)
+				p.sayNext(r)
 			})
 		},
 	})
@@ -65,6 +72,7 @@ or faster. A component has at most one rollout under way.`,
 	flags.StringVar(&start.Plan, "plan", "", "stored plan (default: the one signed with the release)")
 	flags.StringVar(&start.Reason, "reason", "", "why, for the record")
 	flags.BoolVar(&watch, "watch", false, "watch it until it ends")
+	flags.BoolVar(&blind, "no-prediction", false, "start at once, without the simulation of 2 s at most")
 	return c
 }
 
@@ -155,6 +163,9 @@ every host that got a lease and what became of it.`,
 			return p.show(answer, func() {
 				for _, line := range p.frame(answer.Rollout, p.Clock.Now()) {
 					p.say("%s", line)
+				}
+				for _, h := range answer.Holds {
+					p.say("lift the hold: firebreak rollout unhold %s%s", answer.ID, selectFlags(h.Select))
 				}
 				if leases {
 					p.say("")

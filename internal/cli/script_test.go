@@ -37,7 +37,8 @@ func run() {
 		Terminal: func(io.Writer) (int, bool) { return 0, false },
 		Clock:    later{}, Version: "1.2.3", Platform: "test/test",
 		Serve: func(_ context.Context, o cli.ServeOptions) error {
-			_, err := fmt.Fprintln(o.Out, "serving", o.Data, o.ListenOperator, o.ListenAgents, o.AgentHosts, o.PollIdle, o.PollActive)
+			_, err := fmt.Fprintln(o.Out, "serving", o.Data, o.ListenOperator, o.ListenAgents, o.AgentHosts, o.PollIdle, o.PollActive, o.Prometheus,
+				o.GateHosts)
 			return err
 		},
 	})

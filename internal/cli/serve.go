@@ -21,7 +21,11 @@ one data directory, which belongs to one process at a time. It is safe to kill a
 
 The first start creates keys and a CA, prints an operator token once, and the command with which a host joins.
 Operators and the console are served on loopback unless --listen-operator says otherwise; put TLS in front of it
-before you do. Agents are served over mutual TLS with certificates of the built-in CA.`,
+before you do. Agents are served over mutual TLS with certificates of the built-in CA.
+
+Plans can have gates: metrics and checks that must be good before a ring opens. They are asked from here, and only at
+--prometheus and the hosts of --gate-host, because a plan's author may have no business in this network. A gate that
+cannot be asked is not met.`,
 		example: "firebreak serve\nfirebreak serve --data /var/lib/firebreak --listen-agents :7443 --agent-host updates.example.net",
 		run: func(ctx context.Context, _ []string) error {
 			if p.Serve == nil {
@@ -35,6 +39,9 @@ before you do. Agents are served over mutual TLS with certificates of the built-
 	flags.StringVar(&o.ListenOperator, "listen-operator", "127.0.0.1:7080", "address for operators and the console")
 	flags.StringVar(&o.ListenAgents, "listen-agents", "127.0.0.1:7443", "address for agents")
 	flags.StringSliceVar(&o.AgentHosts, "agent-host", nil, "name or address under which agents reach it, for its certificate; may be given several times")
+	flags.StringVar(&o.Prometheus, "prometheus", "", "base URL of the Prometheus that answers the queries of plans' gates")
+	flags.StringSliceVar(&o.GateHosts, "gate-host", nil,
+		"host or host:port that the HTTP checks of plans' gates may ask; may be given several times")
 	flags.DurationVar(&o.PollIdle, "poll-idle", 30*time.Second, "how often agents check in while nothing is rolled out")
 	flags.DurationVar(&o.PollActive, "poll-active", 2*time.Second, "how often agents check in during a rollout that concerns them")
 	flags.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")

@@ -303,7 +303,7 @@ func (p *program) frame(r api.Rollout, now time.Time) []string {
 		lived = "after " + span(r.Ended.Sub(r.Started))
 	}
 	lines := []string{
-		style.bold(cut(fmt.Sprintf("%s %s on plan %s", r.Component, r.Version, r.Plan), width)),
+		style.bold(cut(fmt.Sprintf("%s %s on %s", r.Component, r.Version, planOf(r)), width)),
 		fmt.Sprintf("%s  %s %s", r.ID, style.outcome(words(r.Phase)), lived),
 		"",
 	}
@@ -320,6 +320,7 @@ func (p *program) frame(r api.Rollout, now time.Time) []string {
 		fmt.Sprintf("unconfirmed %d of %d allowed", r.Unconfirmed, r.Window),
 		fmt.Sprintf("evidence %s E %s (amber %s, trip %s) %s", gauge(r.Evidence, r.Amber, r.Trip), evidence(r.Evidence), evidence(r.Amber),
 			evidence(r.Trip), style.outcome(r.Alarm)))
+	lines = append(lines, trouble(r, width)...)
 	lines = append(lines, wrap(reasonLabel(r), r.Waiting.Text, width)...)
 	if r.Incident != "" {
 		lines = append(lines, style.red("incident "+r.Incident)+": firebreak incident show "+r.Incident)

@@ -36,7 +36,7 @@ spec:
   window: {start: 2, growth: 2, max: 16}
   lease: {expires: 10s, deadline: 30s}
   caps: {site: 0.5}
-  budget: {hosts: 10}
+  budget: {hosts: 20}
 `
 
 // early is the size of the second ring: the caps let half of each site into the first two, and a small fleet has small sites.

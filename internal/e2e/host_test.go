@@ -168,7 +168,7 @@ func (h *host) open() (*agent.Agent, func(), error) {
 		return nil, nil, err
 	}
 	a, err := agent.New(agent.Options{
-		Endpoint: h.id, StateDir: h.dir, Root: h.record.Root, Files: []component.File{h.file}, Uplink: h.line, Journal: memory, FS: h.fs,
+		Endpoint: h.id, Tenant: h.record.Tenant, StateDir: h.dir, Root: h.record.Root, Files: []component.File{h.file}, Uplink: h.line, Journal: memory, FS: h.fs,
 		Clock: h.clock, Log: slog.New(slog.NewTextHandler(h.log, nil)), Random: rand.New(rand.NewPCG(seed, seed)),
 		Attributes: api.Attributes{Site: "here"}, Platform: "linux/amd64", Boot: "boot",
 		KeepIdentity: func(context.Context, time.Time) (bool, error) { return false, nil },

@@ -24,6 +24,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/control/blob/disk"
 	"github.com/firebreak-dev/firebreak/internal/control/ca"
 	"github.com/firebreak-dev/firebreak/internal/control/engine"
+	"github.com/firebreak-dev/firebreak/internal/control/gate"
 	"github.com/firebreak-dev/firebreak/internal/control/ingest"
 	"github.com/firebreak-dev/firebreak/internal/control/notify"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
@@ -41,6 +42,8 @@ type Options struct {
 	Operators  string   // address of operators and console; must be loopback
 	Agents     string   // address of agents
 	AgentHosts []string // further names and addresses of the agent port
+	Prometheus string   // base URL of the Prometheus that answers the queries of gates; empty: none does
+	GateHosts  []string // "host" or "host:port" that the HTTP checks of gates may ask
 	PollIdle   time.Duration
 	PollActive time.Duration
 	Grace      time.Duration // hosts get to be heard again after a start, before their silence counts or rings open; 0 means what suits agents
@@ -123,8 +126,12 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	ingest.Load(rows, a.fleet)
+	gates, err := gate.New(gate.Options{Prometheus: a.Prometheus, Allowed: a.GateHosts, Clock: a.Clock})
+	if err != nil {
+		return err
+	}
 	a.engine, err = engine.New(ctx, engine.Options{
-		Store: a.store, Releases: a.store, Directives: a.store, Fleet: a.fleet, Signer: a.repo,
+		Store: a.store, Settings: a.store, Releases: a.store, Directives: a.store, Fleet: a.fleet, Signer: a.repo, Gates: gates,
 		Notifier: notify.Log{Logger: component(a.Log, "notify")}, Clock: a.Clock, Log: component(a.Log, "engine"), NewID: newID,
 		Tick: tick, Grace: a.PollIdle + cmp.Or(a.Grace, grace), Reach: reach, Hearing: 3*a.PollIdle + hearing, Freshness: freshness,
 	})
@@ -137,8 +144,8 @@ func (a *App) open(ctx context.Context) error {
 	})
 	operators := server.New(server.Options{
 		Tokens: a.store, Fleet: a.store, Components: a.store, Plans: a.store, Releases: a.store, Records: a.store, Engine: a.engine,
-		Repository: a.repo, Blobs: blobs, Live: a.fleet, About: a.about, Web: web.Handler(), Random: rand.Reader, Clock: a.Clock,
-		Log: component(a.Log, "server"),
+		Freezes: a.engine, Repository: a.repo, Blobs: blobs, Live: a.fleet, About: a.about, Web: web.Handler(), Random: rand.Reader,
+		Clock: a.Clock, Log: component(a.Log, "server"),
 	})
 	return a.listen(ctx, operators)
 }

@@ -64,7 +64,7 @@ func (b *board) set(r *entry) {
 		phase: s.Phase, order: r.order,
 		target: api.Target{
 			Version: s.Release.Version, Serial: s.Release.Serial, Manifest: string(s.Release.Manifest), Rollout: string(s.ID),
-			Paused: s.Phase == rollout.Paused,
+			Paused: s.Phase == rollout.Paused, Holds: holdsOf(s),
 		},
 	}
 	n.stable = n.newest(rollout.Complete)
@@ -76,6 +76,18 @@ func (b *board) set(r *entry) {
 		}
 	}
 }
+
+// holdsOf are a rollout's holds as endpoints see them. They are bounded: whoever is held by one more gets no lease all the same.
+func holdsOf(s rollout.State) []api.Hold {
+	var holds []api.Hold
+	for _, h := range s.Holds[:min(len(s.Holds), maxDirected)] {
+		holds = append(holds, api.Hold{Select: h.Select, Reason: h.Reason})
+	}
+	return holds
+}
+
+// maxDirected is how many holds a directive may have.
+const maxDirected = 1000
 
 // newest picks the rollout that was started last among those in one of the phases. Of a component one runs at a time, so it is also the
 // one that was completed last. Times do not count: a clock may have been wrong.

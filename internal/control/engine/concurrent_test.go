@@ -105,7 +105,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	all.Go(func() {
 		for i := range 10 {
 			action := []rollout.Action{rollout.Pause, rollout.Resume}[i%2]
-			if _, err := w.engine.Act(ctx, id, action, "alice", ""); err != nil {
+			if _, err := w.engine.Act(ctx, id, rollout.OperatorActed{Action: action, Actor: "alice"}); err != nil {
 				t.Errorf("%s: got error %v", action, err)
 			}
 			_, _ = w.engine.Rollouts(ctx, "")
@@ -166,7 +166,7 @@ func TestCheckInsWaitForNoCommit(t *testing.T) {
 		if _, refusal, err := w.engine.Ask(t.Context(), host(2), api.Wish{Rollout: id, Manifest: w.view(id).ID}); refusal == "" || err != nil {
 			t.Errorf("got %q, %v, want a refusal", refusal, err)
 		}
-		_, err := w.engine.Act(t.Context(), id, rollout.Pause, "alice", "")
+		_, err := w.engine.Act(t.Context(), id, rollout.OperatorActed{Action: rollout.Pause, Actor: "alice"})
 		if err != nil {
 			t.Errorf("got error %v, want none", err)
 		}

@@ -37,7 +37,7 @@ func TestBadRolloutSurvivesEveryFailedWrite(t *testing.T) {
 // writes.
 func badRollout(t *testing.T, broken int64, late, dies bool) int64 {
 	w := open(t, 6)
-	w.publish("v1", func(m *release.Manifest) { m.Plan.Window.Start, m.Plan.Rings[0].Hosts = 3, 3 })
+	w.publish("v1", func(m *release.Manifest) { m.Plan.Window.Start, m.Plan.Rings[0].Hosts = 4, 4 })
 	w.store.writes.Store(0)
 	w.store.fail = func(n int64) (bool, bool) {
 		return n == broken || dies && broken > 0 && n > broken, late && n == broken
@@ -55,8 +55,8 @@ func badRollout(t *testing.T, broken int64, late, dies bool) int64 {
 	return w.store.writes.Load()
 }
 
-// sufferers are hosts that ask, activate and tell. Three of them fit into the window. When they have activated, the first two crash and
-// recover; the third is still proving when it hears of the recall, and goes back. They remember what they told, as an agent does in its
+// sufferers are hosts that ask, activate and tell. Four of them fit into the window. When they have activated, the first three crash and
+// recover; the fourth is still proving when it hears of the recall, and goes back. They remember what they told, as an agent does in its
 // journal.
 type sufferers struct {
 	*world
@@ -85,7 +85,7 @@ func (s *sufferers) round() {
 			}
 		}
 	}
-	if len(s.leased) == 3 {
+	if len(s.leased) == 4 {
 		s.tell(phase)
 	}
 	_ = s.engine.Drain(s.t.Context())
@@ -113,9 +113,9 @@ func (s *sufferers) begin() bool {
 func (s *sufferers) tell(phase rollout.Phase) {
 	for i, n := range s.leased {
 		life := []string{"crashed", api.OutcomeRecovered}
-		if i == 2 && phase == rollout.Tripped {
+		if i == 3 && phase == rollout.Tripped {
 			life = life[1:]
-		} else if i == 2 {
+		} else if i == 3 {
 			life = nil
 		}
 		if s.told[n] == len(life) {
@@ -132,8 +132,8 @@ func (s *sufferers) check() {
 	s.t.Helper()
 	ctx := s.t.Context()
 	state := s.row(s.id).State
-	if state.Phase != rollout.Tripped || state.Harmed() != 2 || state.Exposed() != 3 || state.Unconfirmed != 0 || state.Recovered != 2 || state.Returned != 1 {
-		s.t.Errorf("got %s: %d harmed of %d, %d unconfirmed, %d recovered, %d returned, want tripped: 2 of 3, 0, 2, 1", state.Phase,
+	if state.Phase != rollout.Tripped || state.Harmed() != 3 || state.Exposed() != 4 || state.Unconfirmed != 0 || state.Recovered != 3 || state.Returned != 1 {
+		s.t.Errorf("got %s: %d harmed of %d, %d unconfirmed, %d recovered, %d returned, want tripped: 3 of 4, 0, 3, 1", state.Phase,
 			state.Harmed(), state.Exposed(), state.Unconfirmed, state.Recovered, state.Returned)
 	}
 	recalls, err := s.db.Recalls(ctx, component)

@@ -5,8 +5,9 @@
 // second engine on the same database would get a conflict, not a second decision. After a commit that failed the engine reads what is
 // stored before it decides on that rollout again: a failing disk may have kept what it said it could not.
 //
-// Locks are taken in this order: starting or drain, a rollout's, the board's two. The engine's own mu and a rollout's deadlines have
-// locks that are held over no I/O and under which no other is taken, so that a check-in that changes nothing waits for no commit.
+// Locks are taken in this order: starting, drain or that of setting freezes; a rollout's, one at a time; the board's two. The engine's own
+// mu and a rollout's deadlines and answers have locks that are held over no I/O and under which no other is taken, so that a check-in that
+// changes nothing waits for no commit.
 package engine
 
 import (
@@ -23,6 +24,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
@@ -36,6 +38,12 @@ type Store interface {
 	Leases(ctx context.Context, id rollout.ID) ([]store.Lease, error)
 	UntakenReports(ctx context.Context, after int64, limit int) ([]store.Report, error)
 	MarkTaken(ctx context.Context, key store.ReportKey) error
+}
+
+// Settings keeps small named values.
+type Settings interface {
+	Setting(ctx context.Context, key string) (string, error) // fault.NotFound if it was never set
+	PutSetting(ctx context.Context, key, value string) error
 }
 
 // Releases is what the engine needs to know of releases, plans and incidents.
@@ -59,6 +67,13 @@ type Fleet interface {
 	Count(q registry.Question) registry.Census
 	Sizes(component string) registry.Sizes
 	Listen(component string, since, before time.Time, but func(fleet.EndpointID) bool) (heard, known int)
+	Draw(d registry.Draw) map[string][]fleet.EndpointID
+	Signs(ids []fleet.EndpointID, after time.Time) []registry.Sign
+}
+
+// Gates asks what lies outside on behalf of a plan's gates. It may take seconds and is never asked under a lock.
+type Gates interface {
+	Ask(ctx context.Context, gates []evidence.Gate) []evidence.GateResult
 }
 
 // Signer signs with the director's online key.
@@ -72,14 +87,16 @@ type Notifier interface {
 	Notify(ctx context.Context, severity, text string)
 }
 
-// Options are the engine's world. All fields are required.
+// Options are the engine's world. All fields are required, but Gates: without them no gate is met.
 type Options struct {
 	Store      Store
+	Settings   Settings
 	Releases   Releases
 	Directives Directives
 	Fleet      Fleet
 	Signer     Signer
 	Notifier   Notifier
+	Gates      Gates
 	Clock      clock.Clock
 	Log        *slog.Logger
 	NewID      func(prefix string) string
@@ -100,6 +117,9 @@ type Engine struct {
 	rollouts map[rollout.ID]*entry
 	order    int64 // of the newest rollout
 	board    *board
+	freezes  freezes
+	counted  counted
+	asking   sync.WaitGroup // questions to gates that are under way
 
 	listening time.Time // since when the fleet can be heard: the start, or the end of an outage; only Run's goroutine touches it
 }
@@ -108,10 +128,14 @@ type Engine struct {
 // stored but not yet decided on. Outstanding leases get the grace: nobody was listening meanwhile.
 func New(ctx context.Context, o Options) (*Engine, error) {
 	e := &Engine{Options: o, rollouts: map[rollout.ID]*entry{}, board: newBoard(), listening: o.Clock.Now()}
+	e.counted.sizes = map[string]counting{}
 	if err := e.adopt(ctx, ""); err != nil {
 		return nil, err
 	}
 	if err := e.loadBoard(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.loadFreezes(ctx); err != nil {
 		return nil, err
 	}
 	if err := e.Drain(ctx); err != nil {
@@ -145,8 +169,10 @@ func (e *Engine) adopt(ctx context.Context, component string) error {
 	return nil
 }
 
-// Run keeps deadlines, wakes rollouts and renews directives until ctx ends. It is the engine's only goroutine.
+// Run keeps deadlines, wakes rollouts and renews directives until ctx ends. It is the engine's only goroutine but for questions to gates,
+// which it waits for.
 func (e *Engine) Run(ctx context.Context) error {
+	defer e.asking.Wait()
 	w := watch{Engine: e, last: e.Clock.Now()}
 	for e.Clock.Sleep(ctx, e.Tick) == nil {
 		if err := w.tick(ctx); ctx.Err() == nil {
@@ -176,9 +202,13 @@ func (e *Engine) Start(ctx context.Context, want api.StartRollout, actor string)
 	return e.view(r), nil
 }
 
-// Act carries out an operator's command. A command that the phase does not allow is a Conflict that says what the phase is.
-func (e *Engine) Act(ctx context.Context, id string, action rollout.Action, actor, reason string) (api.Rollout, error) {
+// Act carries out an operator's command, at the present time whatever the command says. One that changes nothing is a Conflict that says
+// why.
+func (e *Engine) Act(ctx context.Context, id string, command rollout.OperatorActed) (api.Rollout, error) {
 	r, err := e.entry(rollout.ID(id))
+	if err == nil && command.Action == rollout.HoldBack {
+		err = checkHold(command.Select)
+	}
 	if err != nil {
 		return api.Rollout{}, err
 	}
@@ -186,14 +216,45 @@ func (e *Engine) Act(ctx context.Context, id string, action rollout.Action, acto
 		return api.Rollout{}, err
 	}
 	defer r.mu.Unlock()
-	effects, err := e.step(ctx, r, rollout.OperatorActed{At: stamp(e.Clock.Now()), Action: action, Actor: actor, Reason: reason}, nil)
+	if command.Action == rollout.HoldBack && len(r.state.Holds) >= maxHolds {
+		return api.Rollout{}, fault.New(fault.Conflict, "hold rollout %s for %s: it has %d holds already, as many as there may be", id,
+			command.Select, maxHolds).Hint("lift some with 'firebreak rollout unhold %s', or halt the rollout", id)
+	}
+	command.At = stamp(e.Clock.Now())
+	effects, err := e.step(ctx, r, command, nil)
 	if err != nil {
 		return api.Rollout{}, err
 	}
 	if len(effects) == 0 {
-		return api.Rollout{}, fault.New(fault.Conflict, "%s rollout %s: it is %s", action, id, r.state.Phase)
+		return api.Rollout{}, fault.New(fault.Conflict, "%s rollout %s: %s", command.Action, id, whyNot(r.state, command))
 	}
 	return e.view(r), nil
+}
+
+// maxHolds bounds what operators hold, so that what the breaker holds fits into a directive with it.
+const maxHolds = 900
+
+// checkHold refuses a selector that does not say whom to hold.
+func checkHold(s fleet.Selector) error {
+	problems := s.Check("select")
+	if len(s) == 0 {
+		problems = append(problems, fault.Problem{Path: "select", Message: "is empty, so it would hold everybody; halt the rollout instead"})
+	}
+	return fault.Problems("hold the release for some hosts", problems)
+}
+
+// whyNot says why a command changed nothing.
+func whyNot(s rollout.State, command rollout.OperatorActed) string {
+	switch {
+	case command.Action == rollout.Approve && s.Phase == rollout.Proposed:
+		return command.Actor + " has agreed already; it needs somebody else"
+	case command.Action == rollout.HoldBack && !s.Phase.Final() && s.Phase != rollout.Proposed:
+		return fmt.Sprintf("%s has a hold already", command.Select)
+	case command.Action == rollout.Unhold && !s.Phase.Final():
+		return fmt.Sprintf("there is no hold on %s", command.Select)
+	default:
+		return fmt.Sprintf("it is %s", s.Phase)
+	}
 }
 
 func (e *Engine) entry(id rollout.ID) (*entry, error) {
@@ -211,7 +272,7 @@ func (e *Engine) add(r *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.order++
-	r.order = e.order
+	r.order, r.id, r.component = e.order, r.state.ID, r.state.Release.Component
 	e.rollouts[r.state.ID] = r
 }
 

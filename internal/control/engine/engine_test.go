@@ -114,29 +114,39 @@ func TestTripIsTold(t *testing.T) {
 func TestRecalledBeforeProved(t *testing.T) {
 	t.Parallel()
 	w := open(t, 10)
-	id := w.start("v1", func(m *release.Manifest) { m.Plan.Window.Start, m.Plan.Rings[0].Hosts = 3, 3 })
-	w.lease(id, 3)
-	w.trip(id)
-	w.report(id, 3, api.OutcomeRecovered)
+	id := w.start("v1", func(m *release.Manifest) { m.Plan.Window.Start, m.Plan.Rings[0].Hosts = 4, 4 })
+	w.lease(id, 3, 4)
+	w.lease(id, 1, 2)
+	for n := 1; n <= 3; n++ {
+		w.report(id, n, "crashed")
+	}
+	w.report(id, 4, api.OutcomeRecovered)
 	w.pass(2 * deadline)
-	if v := w.view(id); v.Harmed != 2 || v.Returned != 1 || v.Unconfirmed != 0 || v.Rings[0].Goodbye != 1 {
-		t.Errorf("got %+v, want 2 harmed, 1 returned", v)
+	if v := w.view(id); v.Phase != "tripped" || v.Harmed != 3 || v.Returned != 1 || v.Unconfirmed != 0 || v.Rings[0].Goodbye != 1 {
+		t.Errorf("got %+v, want it tripped, 3 harmed, 1 returned", v)
 	}
 	w.replays(id)
 }
 
+// Where there are few controls, two silent hosts of two are amber, and a third one trips.
 func TestSilenceIsHarm(t *testing.T) {
 	t.Parallel()
 	w := open(t, 10)
 	id := w.start("v1", nil)
+	w.mute[1], w.mute[2], w.mute[3] = true, true, true
 	w.lease(id, 1, 2)
 	w.pass(deadline)
 	if v := w.view(id); v.Harmed != 0 {
 		t.Errorf("at the deadline: got %d harmed, want 0", v.Harmed)
 	}
 	w.pass(2 * time.Second)
-	if v := w.view(id); v.Phase != "tripped" || v.Rings[0].Silent != 2 {
-		t.Errorf("after the deadline: got %s with %d silent, want tripped with 2", v.Phase, v.Rings[0].Silent)
+	if v := w.view(id); v.Alarm != "amber" || v.Rings[0].Silent != 2 || v.Window != 1 {
+		t.Errorf("after the deadline: got alarm %s with %d silent and window %d, want amber with 2 and 1", v.Alarm, v.Rings[0].Silent, v.Window)
+	}
+	w.lease(id, 3) // the places of silent hosts are given again, one at a time
+	w.pass(deadline + 2*time.Second)
+	if v := w.view(id); v.Phase != "tripped" || v.Rings[0].Silent != 3 {
+		t.Errorf("after one more: got %s with %d silent, want tripped with 3: %s", v.Phase, v.Rings[0].Silent, v.Waiting.Text)
 	}
 	w.replays(id)
 }
@@ -242,7 +252,7 @@ func TestOperatorActions(t *testing.T) {
 			id := w.start("v1", nil)
 			var err error
 			for _, a := range c.actions {
-				_, err = w.engine.Act(t.Context(), id, a, "alice", "because")
+				_, err = w.engine.Act(t.Context(), id, rollout.OperatorActed{Action: a, Actor: "alice", Reason: "because"})
 			}
 			if c.last != "" {
 				refused(t, err, c.last, id, w.phase(id))
@@ -266,7 +276,7 @@ func TestOperatorActions(t *testing.T) {
 		})
 	}
 	w := open(t, 1)
-	_, err := w.engine.Act(t.Context(), "ro-none", halt, "alice", "")
+	_, err := w.engine.Act(t.Context(), "ro-none", rollout.OperatorActed{Action: halt, Actor: "alice"})
 	refused(t, err, fault.NotFound, "ro-none")
 }
 
@@ -478,14 +488,15 @@ func TestInvariantI10(t *testing.T) {
 	w.report(id, 2, "confirmed")
 	w.report(id, 2, api.OutcomeBooted)
 	w.pass(90 * time.Second)
-	w.lease(id, 3, 4, 5)
-	_, err := w.engine.Act(t.Context(), id, rollout.Pause, "alice", "lunch")
+	w.lease(id, 3, 4)
+	_, err := w.engine.Act(t.Context(), id, rollout.OperatorActed{Action: rollout.Pause, Actor: "alice", Reason: "lunch"})
 	w.ok(err)
 	w.report(id, 3, "rejected")
 	w.clock.Move(-365 * 24 * time.Hour)
 	w.restart()
-	_, err = w.engine.Act(t.Context(), id, rollout.Resume, "bob", "")
+	_, err = w.engine.Act(t.Context(), id, rollout.OperatorActed{Action: rollout.Resume, Actor: "bob"})
 	w.ok(err)
+	w.lease(id, 5)
 	w.report(id, 4, "reverted")
 	w.report(id, 4, api.OutcomeRecovered)
 	w.pass(2*deadline + grace)
@@ -533,6 +544,7 @@ func TestCompleteRolloutRests(t *testing.T) {
 	if v := w.view(id); v.Ring != 0 {
 		t.Fatalf("got ring %d, want completion in the first: nobody is left", v.Ring)
 	}
+	w.pass(2 * deadline) // until the last host's watch is over
 	before := w.row(id).Revision
 	w.pass(10 * time.Minute)
 	if got := w.row(id).Revision; got != before {
@@ -586,7 +598,7 @@ func TestSequenceOnlyGrows(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		var broken bool
 		w.store.fail = func(int64) (bool, bool) { broken = !broken; return !broken, late } // every second write: the directives
-		_, err := w.engine.Act(t.Context(), id, rollout.Pause, "alice", "")
+		_, err := w.engine.Act(t.Context(), id, rollout.OperatorActed{Action: rollout.Pause, Actor: "alice"})
 		w.ok(err)
 		w.store.fail = nil
 		w.pass(time.Second)
@@ -594,7 +606,7 @@ func TestSequenceOnlyGrows(t *testing.T) {
 		if d := w.directive(); d.Candidate == nil || !d.Candidate.Paused {
 			t.Errorf("got directive %+v, want the pause in it", d)
 		}
-		_, err = w.engine.Act(t.Context(), id, rollout.Resume, "alice", "")
+		_, err = w.engine.Act(t.Context(), id, rollout.OperatorActed{Action: rollout.Resume, Actor: "alice"})
 		w.ok(err)
 		grows("after resuming")
 	}
@@ -618,7 +630,7 @@ func TestStableDoesNotFollowTheClock(t *testing.T) {
 		}
 		w.restart()
 	}
-	_, err := w.engine.Act(t.Context(), second, rollout.RollBack, "alice", "")
+	_, err := w.engine.Act(t.Context(), second, rollout.OperatorActed{Action: rollout.RollBack, Actor: "alice"})
 	w.ok(err)
 	if d := w.directive(); d.Stable == nil || d.Stable.Version != "v1" {
 		t.Errorf("after rolling v2 back: got stable %+v, want v1", d.Stable)

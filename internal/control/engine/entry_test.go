@@ -4,7 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/blame"
+	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
@@ -34,11 +38,59 @@ func TestEntryCountsExposedHosts(t *testing.T) {
 		{"acme", "graz", rollout.Confirmed, 1, 1, 0, true},
 	} {
 		put(c.tenant, c.site, c.outcome)
-		if r.tenants["acme"] != c.acme || r.sites["graz"] != c.graz || r.sites["linz"] != c.linz || r.exposed("ep-1") != c.exposed {
+		acme, graz, linz := r.tenants["acme"].exposed, r.sites["graz"].exposed, r.sites["linz"].exposed
+		if acme != c.acme || graz != c.graz || linz != c.linz || r.exposed("ep-1") != c.exposed {
 			t.Errorf("after %+v: got tenants %v, sites %v, exposed %v", c, r.tenants, r.sites, r.exposed("ep-1"))
 		}
 		if r.due.has("ep-1") != (c.outcome == rollout.Pending) {
 			t.Errorf("after %+v: got deadline kept %v", c, r.due.has("ep-1"))
+		}
+	}
+}
+
+// A harmed host votes against what it had activated before, in the windows that reach so far; all others are vetoes.
+func TestVotesAndVetoes(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2024, time.July, 19, 4, 9, 0, 0, time.UTC)
+	r := newEntry()
+	for id, outcome := range map[fleet.EndpointID]rollout.Outcome{
+		"soon": rollout.Confirmed, "late": rollout.Confirmed, "before": rollout.Confirmed, "rejected": rollout.Rejected, "own": rollout.Crashed,
+	} {
+		r.put(store.Lease{Endpoint: id, Outcome: outcome, Issued: start, Known: start}, start)
+	}
+	s := suspect{entry: r}
+	s.question(map[fleet.EndpointID]time.Time{
+		"soon": start.Add(time.Minute), "late": start.Add(30 * time.Hour), "before": start.Add(-time.Minute), "own": start.Add(2 * time.Hour),
+		"rejected": start.Add(time.Minute), "never": start.Add(time.Minute),
+	})
+	want := blame.Suspect{After: [3]int64{1, 2, 3}, Before: 3, Harmed: 3}
+	if diff := cmp.Diff(want, s.Suspect); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// An answer stands for the ring that asked, and for a while.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2024, time.July, 19, 4, 9, 0, 0, time.UTC)
+	var a answers
+	if got := a.of(0, now); got != nil {
+		t.Errorf("before anybody asked: got %+v, want nothing", got)
+	}
+	if !a.begin() || a.begin() {
+		t.Error("want one question at a time")
+	}
+	a.end(1, []evidence.GateResult{{Name: "errors", OK: true}}, now)
+	if !a.begin() {
+		t.Error("after the answer: want another question")
+	}
+	for _, c := range []struct {
+		ring int
+		at   time.Time
+		want int
+	}{{1, now, 1}, {1, now.Add(answered), 1}, {0, now, 0}, {2, now, 0}, {1, now.Add(answered + 1), 0}, {1, now.Add(-2 * answered), 0}} {
+		if got := a.of(c.ring, c.at); len(got) != c.want {
+			t.Errorf("ring %d at %s: got %+v, want %d answers", c.ring, c.at, got, c.want)
 		}
 	}
 }

@@ -20,7 +20,7 @@ func (w *world) hearAll(from, to int) {
 // listening is a world whose engine asks for hosts to be heard.
 func listening(t *testing.T, n int) *world {
 	w := open(t, n)
-	w.hearing = time.Minute
+	w.hearing, w.mute = time.Minute, nil
 	w.restart()
 	return w
 }
@@ -40,13 +40,28 @@ func TestInvariantI4UnheardHostsProveNothing(t *testing.T) {
 	if got := w.view(id); got.Ring != 0 || got.Phase != "running" {
 		t.Fatalf("with both canaries unheard: got ring %d, phase %s, want ring 0, running: %s", got.Ring, got.Phase, got.Waiting.Text)
 	}
-	for range 12 {
+	if got := w.view(id); got.Alarm != "amber" {
+		t.Errorf("with both canaries unheard, and the others heard: got alarm %s, want amber", got.Alarm)
+	}
+	for range 20 {
 		w.hearAll(1, 10)
 		w.pass(30 * time.Second)
 	}
-	if got := w.view(id); got.Ring != 1 {
-		t.Errorf("with both heard: got ring %d, want 1: %s", got.Ring, got.Waiting.Text)
+	if got := w.view(id); got.Ring != 0 || got.Alarm != "amber" {
+		t.Errorf("with both heard again: got alarm %s, ring %d, want amber, 0: that they are back does not explain where they were", got.Alarm, got.Ring)
 	}
+	for n := 3; n <= 4; n++ { // at amber the ring has as many places again, one at a time
+		w.lease(id, n)
+		w.report(id, n, "confirmed")
+		for range 30 {
+			w.hearAll(1, 10)
+			w.pass(30 * time.Second)
+		}
+	}
+	if got := w.view(id); got.Ring != 0 || got.Evidence > 100 {
+		t.Errorf("with two more that are well: got ring %d, evidence %g, want 0, far less than of two silent hosts of two", got.Ring, got.Evidence)
+	}
+	w.replays(id)
 }
 
 // When nobody at all is heard it is the line that is down: pending hosts are not called silent. When the others are heard, they are.
@@ -64,8 +79,46 @@ func TestOutageIsNotSilence(t *testing.T) {
 		w.hearAll(3, 10)
 		w.pass(30 * time.Second)
 	}
-	if got := w.view(id); got.Harmed != 2 || got.Phase != "tripped" {
-		t.Errorf("with the others heard: got %d harmed, phase %s, want 2, tripped", got.Harmed, got.Phase)
+	if got := w.view(id); got.Harmed != 2 || got.Alarm != "amber" {
+		t.Errorf("with the others heard: got %d harmed, alarm %s, want 2, amber", got.Harmed, got.Alarm)
+	}
+}
+
+// An outage that begins when all are confirmed says nothing either, in however small a fleet.
+func TestOutageAfterConfirmationIsNotSilence(t *testing.T) {
+	t.Parallel()
+	w := listening(t, 10)
+	id := w.start("v1", nil)
+	w.lease(id, 1, 2)
+	w.report(id, 1, "confirmed")
+	w.report(id, 2, "confirmed")
+	w.hearAll(1, 10)
+	w.pass(10 * deadline)
+	if got := w.view(id); got.Alarm != "quiet" {
+		t.Errorf("in an outage: got alarm %s, want quiet: E %.3g", got.Alarm, got.Evidence)
+	}
+}
+
+// At amber a vigil is kept in a small fleet too, but it can only clear the alarm: silence there tells too little.
+func TestVigilAtAmberDoesNotTrip(t *testing.T) {
+	t.Parallel()
+	w := listening(t, 10)
+	id := w.start("v1", nil)
+	w.lease(id, 1, 2)
+	w.report(id, 1, "confirmed")
+	w.report(id, 2, "confirmed")
+	live := func(from int, d time.Duration) {
+		for ; d > 0; d -= 30 * time.Second {
+			w.hearAll(from, 10)
+			w.pass(30 * time.Second)
+		}
+	}
+	live(3, 2*deadline)
+	live(1, 5*time.Minute-2*deadline+10*time.Second) // the vigil begins
+	before := w.view(id)
+	live(3, 2*deadline)
+	if got := w.view(id); before.Alarm != "amber" || got.Alarm != "amber" || got.Evidence != before.Evidence {
+		t.Errorf("got alarm %s at E %.3g, then %s at E %.3g, want it amber and no worse", before.Alarm, before.Evidence, got.Alarm, got.Evidence)
 	}
 }
 
@@ -131,7 +184,7 @@ func TestInvariantI3Twins(t *testing.T) {
 	w.lease(first, 1, 2)
 	w.report(first, 1, "confirmed")
 	w.report(first, 2, "confirmed")
-	_, err := w.engine.Act(t.Context(), first, rollout.Halt, "alice", "")
+	_, err := w.engine.Act(t.Context(), first, rollout.OperatorActed{Action: rollout.Halt, Actor: "alice"})
 	w.ok(err)
 	again, err := w.engine.Start(t.Context(), api.StartRollout{Component: component, Version: "v1"}, "alice")
 	w.ok(err)

@@ -27,6 +27,9 @@ func (e *Engine) Ask(ctx context.Context, id fleet.EndpointID, wish api.Wish) (e
 		return nil, "", err
 	}
 	defer r.mu.Unlock()
+	if err = e.catchUp(ctx, r); err != nil {
+		return nil, "", err
+	}
 	if string(r.state.Release.Manifest) != wish.Manifest || !e.board.current(r.state) || e.board.barred(r.state) {
 		return nil, "the rollout is not for this release any more; fetch the directive again", nil
 	}
@@ -43,6 +46,14 @@ func (e *Engine) Ask(ctx context.Context, id fleet.EndpointID, wish api.Wish) (e
 	}
 	envelope, err = e.Signer.SignLease(ctx, wire(r.state, r.leases[id]))
 	return envelope, "", err
+}
+
+// catchUp tells a rollout what it must know before it exposes anybody else: what was found, and the freezes. The caller holds its lock.
+func (e *Engine) catchUp(ctx context.Context, r *entry) error {
+	if err := e.tell(ctx, r); err != nil {
+		return err
+	}
+	return e.agree(ctx, r)
 }
 
 func wire(s rollout.State, l store.Lease) api.Lease {
@@ -75,9 +86,7 @@ func (e *Engine) returned(ctx context.Context, r *entry, id fleet.EndpointID) er
 	if !ok || l.Outcome != rollout.Goodbye {
 		return nil
 	}
-	_, err := e.step(ctx, r, rollout.OutcomeKnown{
-		At: stamp(e.Clock.Now()), Endpoint: id, Ring: l.Ring, Was: l.Outcome, Outcome: rollout.Pending, Detail: "is back and proves on",
-	}, nil)
+	_, err := e.step(ctx, r, e.outcome(r, l, rollout.Pending, "is back and proves on"), nil)
 	return err
 }
 
@@ -136,6 +145,10 @@ func (e *Engine) take(ctx context.Context, stored store.Report) error {
 	if err != nil {
 		return e.Store.MarkTaken(ctx, key)
 	}
+	shared, err := e.shareBlame(ctx, r, stored.Endpoint, report)
+	if err != nil {
+		return err
+	}
 	if err = e.hold(ctx, r); err != nil {
 		return err
 	}
@@ -150,9 +163,13 @@ func (e *Engine) take(ctx context.Context, stored store.Report) error {
 			return err
 		}
 	}
-	event := e.eventOf(report, lease)
+	event := e.eventOf(r, report, lease)
 	if event == nil {
 		return e.Store.MarkTaken(ctx, key)
+	}
+	if outcome, harmed := event.(rollout.OutcomeKnown); harmed {
+		outcome.Detail, outcome.Blamed = outcome.Detail+shared.overlap, shared.blamed
+		event = outcome
 	}
 	_, err = e.step(ctx, r, event, &key)
 	return err
@@ -160,16 +177,12 @@ func (e *Engine) take(ctx context.Context, stored store.Report) error {
 
 // leave takes a host out of the test that went back on a recall before it was proved: it was exposed, and tells nothing.
 func (e *Engine) leave(ctx context.Context, r *entry, l store.Lease) (store.Lease, error) {
-	event := rollout.OutcomeKnown{
-		At: stamp(e.Clock.Now()), Endpoint: l.Endpoint, Ring: l.Ring, Was: l.Outcome, Outcome: rollout.Goodbye,
-		Detail: "recalled before it was proved",
-	}
-	_, err := e.step(ctx, r, event, nil)
+	_, err := e.step(ctx, r, e.outcome(r, l, rollout.Goodbye, "recalled before it was proved"), nil)
 	return r.leases[l.Endpoint], err
 }
 
 // eventOf reads a report as an event, or nil if it tells nothing new.
-func (e *Engine) eventOf(report api.Report, l store.Lease) rollout.Event {
+func (e *Engine) eventOf(r *entry, report api.Report, l store.Lease) rollout.Event {
 	at := stamp(e.Clock.Now())
 	switch report.Outcome {
 	case api.OutcomeRecovered:
@@ -187,7 +200,7 @@ func (e *Engine) eventOf(report api.Report, l store.Lease) rollout.Event {
 	if _, follows := rollout.Follow(l.Outcome, outcome); !follows || outcome == rollout.Silent || outcome == rollout.Late || outcome == rollout.Pending {
 		return nil
 	}
-	return rollout.OutcomeKnown{At: at, Endpoint: l.Endpoint, Ring: l.Ring, Was: l.Outcome, Outcome: outcome, Detail: clip(report.Detail)}
+	return e.outcome(r, l, outcome, clip(report.Detail))
 }
 
 // clip shortens what a host says to what is worth keeping, without cutting a character in two.

@@ -36,6 +36,7 @@ func (e *Engine) prepare(ctx context.Context, want api.StartRollout, actor strin
 	census := e.Fleet.Count(registry.Question{Component: m.Component, Since: now.Add(-e.Reach), Exposed: nobody})
 	return rollout.Started{
 		At: stamp(now), ID: rollout.ID(e.NewID("ro")), Plan: p, Eligible: census.Eligible, Actor: actor, Reason: want.Reason,
+		Freezes: e.Freezes(),
 		Release: rollout.Release{
 			Component: m.Component, Version: m.Version, Serial: m.Serial, Manifest: published.Digest, Artifacts: e.unproven(m),
 		},
@@ -100,7 +101,7 @@ func (e *Engine) vacant(ctx context.Context, component string) error {
 		}
 		s := r.state
 		r.mu.Unlock()
-		if s.Release.Component == component && (s.Phase == rollout.Running || s.Phase == rollout.Paused) {
+		if s.Release.Component == component && (s.Phase == rollout.Proposed || s.Phase == rollout.Running || s.Phase == rollout.Paused) {
 			return fault.New(fault.Conflict, "rollout %s of version %s is %s", s.ID, s.Release.Version, s.Phase).
 				Hint("wait for it, or end it with 'firebreak rollout halt %s'", s.ID)
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
@@ -33,6 +35,7 @@ func (e *Engine) hold(ctx context.Context, r *entry) error {
 // step lets the machine decide over one event and makes it so: commit first, then act. The caller holds the entry's lock. After an error
 // nothing has changed, or it is not known yet: then the entry is in doubt. Refusals change nothing and are not stored.
 func (e *Engine) step(ctx context.Context, r *entry, event rollout.Event, report *store.ReportKey) ([]rollout.Effect, error) {
+	event = rollout.Dated(r.state, event)
 	next, effects := rollout.Step(r.state.Clone(), event)
 	if refusal, ok := refused(effects); ok {
 		r.refusal = refusal
@@ -118,7 +121,8 @@ func (e *Engine) commit(r *entry, next rollout.State, event rollout.Event, effec
 	for _, effect := range effects {
 		switch effect := effect.(type) {
 		case rollout.GrantLease:
-			l := e.granted(next, effect)
+			asked, _ := event.(rollout.LeaseAsked)
+			l := e.granted(r, next, effect, asked.Host)
 			c.Lease = &l
 		case rollout.RecallRelease:
 			c.Recall = &store.Recall{
@@ -136,13 +140,15 @@ func (e *Engine) commit(r *entry, next rollout.State, event rollout.Event, effec
 	return c, nil
 }
 
-func (e *Engine) granted(s rollout.State, g rollout.GrantLease) store.Lease {
+// granted is the lease that a grant makes. A renewed one stays in the stratum in which it is counted.
+func (e *Engine) granted(r *entry, s rollout.State, g rollout.GrantLease, h rollout.Host) store.Lease {
 	l := store.Lease{
-		ID: e.NewID("le"), Rollout: s.ID, Endpoint: g.Endpoint, Ring: g.Ring, Issued: g.Issued, Expires: g.Expires, Deadline: g.Deadline,
+		ID: e.NewID("le"), Rollout: s.ID, Endpoint: g.Endpoint, Tenant: h.Subject.Tenant, Site: h.Subject.Attributes.Site,
+		Stratum: h.Stratum, Class: h.Subject.Attributes.Class, Ring: g.Ring, Issued: g.Issued, Expires: g.Expires, Deadline: g.Deadline,
 		Outcome: rollout.Pending,
 	}
-	if host, ok := e.Fleet.Get(g.Endpoint); ok {
-		l.Tenant, l.Site = host.Subject.Tenant, host.Subject.Attributes.Site
+	if g.Renewed {
+		l.Stratum = r.leases[g.Endpoint].Stratum
 	}
 	return l
 }
@@ -164,7 +170,7 @@ func (e *Engine) leaseAfter(r *entry, event rollout.Event) *store.Lease {
 			l.Recovered = event.At
 			return &l
 		}
-	case rollout.Started, rollout.LeaseAsked, rollout.HostBooted, rollout.Woke, rollout.OperatorActed:
+	case rollout.Started, rollout.LeaseAsked, rollout.Compared, rollout.FreezesSet, rollout.HostBooted, rollout.Woke, rollout.OperatorActed:
 	}
 	return nil
 }
@@ -174,6 +180,9 @@ func (e *Engine) act(ctx context.Context, r *entry, event rollout.Event, effects
 	now := e.Clock.Now()
 	_, looked := event.(rollout.Woke)
 	r.rest(now, looked)
+	if _, compared := event.(rollout.Compared); compared {
+		r.watched.findings = r.watched.findings[1:]
+	}
 	r.refusal = rollout.Waiting{}
 	if r.order == 0 {
 		e.add(r) // before a directive names it
@@ -201,28 +210,94 @@ func (e *Engine) act(ctx context.Context, r *entry, event rollout.Event, effects
 	}
 }
 
-// host gathers what the machine wants to know of an asking endpoint.
+// host gathers what the machine wants to know of an asking endpoint. One that had a lease before stays in its stratum.
 func (e *Engine) host(r *entry, id fleet.EndpointID) (rollout.Host, bool) {
 	known, ok := e.Fleet.Get(id)
 	if !ok {
 		return rollout.Host{}, false
 	}
-	h := rollout.Host{Endpoint: id, Subject: known.Subject}
+	now := e.Clock.Now()
+	h := rollout.Host{Endpoint: id, Subject: known.Of(r.component), Busy: e.busy(r, id, now)}
+	h.Stratum = fleet.Stratum(h.Subject, r.state.Plan.Strata)
 	sizes := registry.Sizes{}
 	if caps := r.state.Plan.Caps; caps.Tenant > 0 || caps.Site > 0 {
-		sizes = e.Fleet.Sizes(r.state.Release.Component)
+		sizes = e.sizes(r.component, now)
 	}
 	h.Fleet = sizes.Fleet
-	h.Tenant, h.Site = r.scopes(known.Subject, sizes)
+	h.Tenant, h.Site = r.scopes(known.Subject.Tenant, known.Subject.Attributes.Site, sizes)
 	if l, had := r.leases[id]; had {
 		h.Prior, h.PriorRing = l.Outcome, l.Ring
+		if counts(l) && l.Stratum != "" {
+			h.Stratum = l.Stratum
+		}
 	}
+	h.Sought = r.sought[h.Stratum]
 	return h, true
 }
 
-// scopes are the tenant and the site of a host, with what is exposed of them.
-func (r *entry) scopes(s fleet.Subject, sizes registry.Sizes) (tenant, site rollout.Scope) {
-	tenant = rollout.Scope{Name: string(s.Tenant), Size: sizes.Tenants[s.Tenant], Exposed: r.tenants[s.Tenant]}
-	site = rollout.Scope{Name: s.Attributes.Site, Size: sizes.Sites[s.Attributes.Site], Exposed: r.sites[s.Attributes.Site]}
-	return tenant, site
+// busy is the rollout of another component whose release the host is proving, or has confirmed only lately; empty if there is none. There
+// is one risk at a time on a host, so that it is known what harmed it.
+func (e *Engine) busy(r *entry, id fleet.EndpointID, now time.Time) string {
+	e.mu.RLock()
+	others := slices.Collect(maps.Values(e.rollouts))
+	e.mu.RUnlock()
+	var busy *entry
+	for _, other := range others {
+		if other.component != r.component && (busy == nil || other.order < busy.order) && other.due.risky(id, now) {
+			busy = other
+		}
+	}
+	if busy == nil {
+		return ""
+	}
+	return string(busy.id)
+}
+
+// scopes are a tenant and a site, with what is exposed and harmed of them.
+func (r *entry) scopes(tenant fleet.TenantID, site string, sizes registry.Sizes) (ofTenant, ofSite rollout.Scope) {
+	t, s := r.tenants[tenant], r.sites[site]
+	ofTenant = rollout.Scope{Name: string(tenant), Size: sizes.Tenants[tenant], Exposed: t.exposed, Harmed: t.harmed}
+	ofSite = rollout.Scope{Name: site, Size: sizes.Sites[site], Exposed: s.exposed, Harmed: s.harmed}
+	return ofTenant, ofSite
+}
+
+// outcome is the event of what became of a lease. Of a harmed host it tells what else is harmed of its tenant and its site.
+func (e *Engine) outcome(r *entry, l store.Lease, o rollout.Outcome, detail string) rollout.OutcomeKnown {
+	now := e.Clock.Now()
+	event := rollout.OutcomeKnown{
+		At: stamp(now), Endpoint: l.Endpoint, Ring: l.Ring, Was: l.Outcome, Outcome: o, Detail: detail, Stratum: l.Stratum,
+	}
+	if to, follows := rollout.Follow(l.Outcome, o); !follows || !to.Harms() {
+		return event
+	}
+	sizes := e.sizes(r.component, now)
+	event.Tenant, event.Site = r.scopes(l.Tenant, l.Site, sizes)
+	event.Fleet = sizes.Fleet
+	return event
+}
+
+// counted are the sizes of the fleet, as they were counted last.
+type counted struct {
+	mu    sync.Mutex
+	sizes map[string]counting // by component
+}
+
+type counting struct {
+	registry.Sizes
+	at time.Time
+}
+
+// countedFor is how long the sizes of the fleet stand: long enough for a rush of hosts, too short for anything to depend on it.
+const countedFor = time.Second
+
+// sizes are the sizes of the fleet. The maps in them must not be changed.
+func (e *Engine) sizes(component string, now time.Time) registry.Sizes {
+	e.counted.mu.Lock()
+	defer e.counted.mu.Unlock()
+	last, ok := e.counted.sizes[component]
+	if !ok || now.Sub(last.at).Abs() > countedFor {
+		last = counting{Sizes: e.Fleet.Sizes(component), at: now}
+		e.counted.sizes[component] = last
+	}
+	return last.Sizes
 }

@@ -60,7 +60,17 @@ func (e *Engine) view(r *entry) api.Rollout {
 		Reason: s.Reason, Revision: r.revision, Started: s.Started, Ended: optional(s.Ended), FirstHarm: optional(s.FirstHarm),
 		Ring: s.Ring, Window: s.Allowed(), Unconfirmed: s.Unconfirmed, Eligible: max(s.Eligible, s.Exposed()), Exposed: s.Exposed(), Confirmed: s.Confirmed(),
 		Harmed: s.Harmed(), Recovered: s.Recovered, Returned: s.Returned,
-		Evidence: s.Evidence(), Amber: s.Plan.Breaker.Amber, Trip: s.Plan.Breaker.Trip(), Alarm: string(s.Alarm),
+		Evidence: s.Evidence(), Doubt: s.Doubt(), Amber: s.Plan.Breaker.Amber, Trip: s.Plan.Breaker.Trip(), Alarm: string(s.Alarm),
+		Emergency: s.Plan.Emergency, Approvals: s.Plan.Approvals, Approved: slices.Clone(s.Approved), Strata: viewStrata(s),
+	}
+	for _, h := range s.Holds {
+		v.Holds = append(v.Holds, api.RolloutHold{Select: h.Select, Text: h.Select.String(), Reason: h.Reason, At: h.At, By: h.By})
+	}
+	for _, x := range s.Explain() {
+		v.Suspects = append(v.Suspects, api.Suspect{
+			Key: x.Key, Value: x.Value, Harmed: x.Harmed, Exposed: x.Exposed, HarmedElsewhere: x.HarmedElsewhere,
+			ExposedElsewhere: x.ExposedElsewhere,
+		})
 	}
 	w := s.Waiting()
 	if w.Code == rollout.WaitHosts && r.refusal.Code != "" {
@@ -80,6 +90,26 @@ func (e *Engine) view(r *entry) api.Rollout {
 		earlier += size
 	}
 	return v
+}
+
+// mostStrata is how many strata in trouble are shown.
+const mostStrata = 20
+
+// viewStrata shows the strata in trouble, those with the most harm first.
+func viewStrata(s rollout.State) []api.Stratum {
+	var shown []api.Stratum
+	for i := range s.Strata {
+		if x := &s.Strata[i]; x.Harmed > 0 || x.Suspect || x.Held {
+			shown = append(shown, api.Stratum{
+				Name: x.Name, Leased: x.Leased, Confirmed: x.Confirmed, Harmed: x.Harmed, Suspect: x.Suspect, Held: x.Held,
+				Evidence: x.Suspicion(s.Plan.Breaker),
+			})
+		}
+	}
+	slices.SortFunc(shown, func(a, b api.Stratum) int {
+		return cmp.Or(cmp.Compare(b.Harmed, a.Harmed), cmp.Compare(b.Evidence, a.Evidence), cmp.Compare(a.Name, b.Name))
+	})
+	return shown[:min(len(shown), mostStrata)]
 }
 
 func viewRing(s rollout.State, k int, size int64) api.Ring {

@@ -73,19 +73,23 @@ func (e *Engine) keepTime(ctx context.Context, r *entry, now time.Time) error {
 	if err := e.follow(ctx, r, now); err != nil {
 		return err
 	}
+	if err := e.agree(ctx, r); err != nil {
+		return err
+	}
 	for _, id := range e.silent(ctx, r, now) {
-		event := rollout.OutcomeKnown{
-			At: stamp(now), Endpoint: id, Ring: r.leases[id].Ring, Was: r.leases[id].Outcome, Outcome: rollout.Silent,
-			Detail: "no word until its deadline",
-		}
+		event := e.outcome(r, r.leases[id], rollout.Silent, "no word until its deadline")
 		if _, err := e.step(ctx, r, event, nil); err != nil {
 			return err
 		}
+	}
+	if err := e.attend(ctx, r, now); err != nil { // with what was just seen, before anybody else is exposed
+		return err
 	}
 	if r.wake.IsZero() || now.Before(r.wake) {
 		return nil
 	}
 	woke := e.census(r, now)
+	e.askGates(ctx, r)
 	if e.idle(r, woke) {
 		r.wake = now.Add(idleWake)
 		return nil
@@ -116,7 +120,11 @@ func (e *Engine) silent(ctx context.Context, r *entry, now time.Time) []fleet.En
 		return nil
 	}
 	return slices.DeleteFunc(passed, func(id fleet.EndpointID) bool {
-		return e.stillProving(r, id, now) && r.due.again(id, now.Add(time.Duration(r.state.Plan.Lease.Deadline)))
+		again := e.stillProving(r, id, now) && r.due.again(id, now.Add(time.Duration(r.state.Plan.Lease.Deadline)))
+		if again {
+			r.watched.join(id)
+		}
+		return again
 	})
 }
 
@@ -142,15 +150,40 @@ func (e *Engine) census(r *entry, now time.Time) rollout.Woke {
 	if e.deaf(r, now) {
 		e.listening = now
 	}
+	ring := s.Plan.Rings[s.Ring]
 	q := registry.Question{
-		Component: s.Release.Component, Exposed: r.exposed, Ring: s.Plan.Rings[s.Ring].Select, Refused: string(s.Release.Manifest),
-		Fits: e.fits(r), Proving: proving(r), Hearing: now.Add(-e.Hearing),
+		Component: s.Release.Component, Exposed: r.exposed, Ring: ring.Select, Prefer: ring.Prefer, Refused: string(s.Release.Manifest), Held: heldBack(s),
+		Fits: e.fits(r, now), Proving: proving(r), Hearing: now.Add(-e.Hearing),
 	}
 	if now.Sub(e.listening) >= e.Reach {
 		q.Since = now.Add(-e.Reach)
 	}
+	if ring.Evidence.Strata > 0 {
+		q.Strata = s.Plan.Strata
+	}
 	c := e.Fleet.Count(q)
-	return rollout.Woke{At: stamp(now), Eligible: c.Eligible, Remaining: c.Remaining, Available: c.Available, Heard: c.Heard}
+	woke := rollout.Woke{
+		At: stamp(now), Eligible: c.Eligible, Remaining: c.Remaining, Available: c.Available, Preferred: c.Preferred, Heard: c.Heard, Gates: r.asked.of(s.Ring, now),
+	}
+	r.sought, woke.Seen = coverage(s, c, ring.Evidence.Strata)
+	woke.Large = int64(len(r.sought))
+	return woke
+}
+
+// coverage is the strata that hold at least that share of the eligible hosts, and how many of them have a confirmed host.
+func coverage(s rollout.State, c registry.Census, share float64) (large map[string]bool, seen int64) {
+	large = map[string]bool{}
+	for name, hosts := range c.Strata {
+		if float64(hosts) >= share*float64(c.Eligible) {
+			large[name] = true
+		}
+	}
+	for _, stratum := range s.Strata {
+		if large[stratum.Name] && stratum.Confirmed > 0 {
+			seen++
+		}
+	}
+	return large, seen
 }
 
 // proving picks the confirmed hosts of the open ring; of the one before while it has none.
@@ -166,12 +199,12 @@ func proving(r *entry) func(fleet.EndpointID) bool {
 }
 
 // fits counts down what the plan's caps leave of each tenant and site; nil if there are none.
-func (e *Engine) fits(r *entry) func(fleet.Subject) bool {
+func (e *Engine) fits(r *entry, now time.Time) func(fleet.Subject) bool {
 	caps := r.state.Plan.Caps
 	if caps.Tenant == 0 && caps.Site == 0 || r.state.Plan.Last(r.state.Ring) {
 		return nil
 	}
-	sizes := e.Fleet.Sizes(r.state.Release.Component)
+	sizes := e.sizes(r.component, now)
 	tenants, sites := map[string]int64{}, map[string]int64{}
 	room := func(left map[string]int64, share float64, scope rollout.Scope) int64 {
 		if _, known := left[scope.Name]; !known {
@@ -180,7 +213,7 @@ func (e *Engine) fits(r *entry) func(fleet.Subject) bool {
 		return left[scope.Name]
 	}
 	return func(s fleet.Subject) bool {
-		tenant, site := r.scopes(s, sizes)
+		tenant, site := r.scopes(s.Tenant, s.Attributes.Site, sizes)
 		if room(tenants, caps.Tenant, tenant) <= 0 || room(sites, caps.Site, site) <= 0 {
 			return false
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/control/store/sqlite"
+	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
 	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
@@ -51,7 +52,11 @@ type world struct {
 	ids    *atomic.Int64
 	seq    map[fleet.EndpointID]int64
 
-	hearing time.Duration // of the engine; by default hosts need not be heard at all
+	hearing time.Duration // of the engine; by default no host is ever unheard for too long
+	mute    map[int]bool  // hosts that say nothing by themselves; nil: none says anything
+	gates   engine.Gates  // may be nil
+
+	component string // that the test speaks of
 }
 
 // open makes a world with n hosts and starts its engine.
@@ -64,8 +69,9 @@ func open(t *testing.T, n int) *world {
 	t.Cleanup(func() { _ = db.Close() })
 	w := &world{
 		t: t, db: db, store: &faulty{Store: db}, fleet: registry.New(), clock: &paced{Fixed: clock.At(start())}, pen: &pen{}, bell: &bell{},
-		ids: &atomic.Int64{}, seq: map[fleet.EndpointID]int64{}, hearing: 1000 * 24 * time.Hour,
+		ids: &atomic.Int64{}, seq: map[fleet.EndpointID]int64{}, hearing: 1000 * 24 * time.Hour, mute: map[int]bool{}, component: component,
 	}
+	w.clock.tick = w.talk
 	w.join(n)
 	w.restart()
 	return w
@@ -81,7 +87,8 @@ func (w *world) restart() {
 
 func (w *world) boot() error {
 	e, err := engine.New(w.t.Context(), engine.Options{
-		Store: w.store, Releases: w.db, Directives: w.store, Fleet: w.fleet, Signer: w.pen, Notifier: w.bell, Clock: w.clock,
+		Store: w.store, Settings: w.db, Releases: w.db, Directives: w.store, Fleet: w.fleet, Signer: w.pen, Notifier: w.bell,
+		Gates: w.gates, Clock: w.clock,
 		Log:   slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		NewID: func(prefix string) string { return fmt.Sprintf("%s-%d", prefix, w.ids.Add(1)) },
 		Tick:  time.Second, Grace: grace, Reach: 30 * 24 * time.Hour, Hearing: w.hearing, Freshness: freshness,
@@ -99,6 +106,18 @@ func (w *world) ok(err error) {
 	}
 }
 
+// talk lets every host be heard from time to time, but those that are mute.
+func (w *world) talk() {
+	if w.mute == nil || w.clock.Now().Second()%10 != 0 {
+		return
+	}
+	for n := 1; n <= w.fleet.Len(); n++ {
+		if !w.mute[n] {
+			w.fleet.Seen(host(n), w.clock.Now())
+		}
+	}
+}
+
 // join enrols n more hosts: ep-1, ep-2 ...
 func (w *world) join(n int) {
 	w.t.Helper()
@@ -111,6 +130,42 @@ func (w *world) join(n int) {
 			Components: map[string]api.Component{component: {Kind: "content", Phase: "idle"}},
 		})
 	}
+}
+
+// crowd adds n more hosts that nobody but the registry knows: they never report.
+func (w *world) crowd(n int) {
+	for range n {
+		i := w.fleet.Len() + 1
+		w.fleet.Put(registry.Endpoint{
+			ID: host(i), LastSeen: w.clock.Now(), Synced: true, Components: map[string]api.Component{component: {Kind: "content", Phase: "idle"}},
+			Subject: fleet.Subject{Tenant: fleet.DefaultTenant, Attributes: fleet.Attributes{OS: "linux", Site: fmt.Sprintf("site-%d", i%3)}},
+		})
+	}
+}
+
+// describe changes what is known of hosts.
+func (w *world) describe(from, to int, change func(n int, e *registry.Endpoint)) {
+	for n := from; n <= to; n++ {
+		e, _ := w.fleet.Get(host(n))
+		change(n, &e)
+		w.fleet.Put(e)
+	}
+}
+
+// compared lists the comparisons of a signal that the rollout was told.
+func (w *world) compared(id string, signal breaker.Signal) []rollout.Compared {
+	w.t.Helper()
+	events, err := w.db.Events(w.t.Context(), rollout.ID(id), 0, 0)
+	w.ok(err)
+	var all []rollout.Compared
+	for _, stored := range events {
+		event, err := rollout.DecodeEvent(stored.Name, stored.Data)
+		w.ok(err)
+		if c, ok := event.(rollout.Compared); ok && c.Signal == signal {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 func host(n int) fleet.EndpointID { return fleet.EndpointID(fmt.Sprintf("ep-%d", n)) }
@@ -130,10 +185,10 @@ func careful() plan.Plan {
 // publish stores a release as if it had come signed. Change may be nil.
 func (w *world) publish(version string, change func(*release.Manifest)) release.Published {
 	w.t.Helper()
-	before, err := w.db.Releases(w.t.Context(), component)
+	before, err := w.db.Releases(w.t.Context(), w.component)
 	w.ok(err)
 	m := release.Manifest{
-		Format: 1, Component: component, Version: version, Serial: int64(len(before)) + 1, Kind: release.Content, Created: w.clock.Now(),
+		Format: 1, Component: w.component, Version: version, Serial: int64(len(before)) + 1, Kind: release.Content, Created: w.clock.Now(),
 		Artifacts: []release.Artifact{{
 			Platform: release.AnyPlatform, Format: release.File, Name: "rules.json", Digest: release.DigestOf([]byte(version)), Size: 7,
 		}},
@@ -153,7 +208,7 @@ func (w *world) publish(version string, change func(*release.Manifest)) release.
 func (w *world) start(version string, change func(*release.Manifest)) string {
 	w.t.Helper()
 	w.publish(version, change)
-	r, err := w.engine.Start(w.t.Context(), api.StartRollout{Component: component, Version: version}, "alice")
+	r, err := w.engine.Start(w.t.Context(), api.StartRollout{Component: w.component, Version: version}, "alice")
 	w.ok(err)
 	return r.ID
 }
@@ -174,7 +229,7 @@ func (w *world) ask(id string, n int) string {
 }
 
 func (w *world) tryAsk(id string, n int) (envelope []byte, refusal string, err error) {
-	return w.engine.Ask(w.t.Context(), host(n), api.Wish{Component: component, Rollout: id, Manifest: w.manifest(id)})
+	return w.engine.Ask(w.t.Context(), host(n), api.Wish{Component: w.component, Rollout: id, Manifest: w.manifest(id)})
 }
 
 func (w *world) manifest(id string) string { return string(w.row(id).State.Release.Manifest) }
@@ -191,7 +246,7 @@ func (w *world) acknowledge(id string, n int, outcome, detail string) {
 	w.t.Helper()
 	w.seq[host(n)]++
 	data, err := json.Marshal(api.Report{
-		Seq: w.seq[host(n)], At: w.clock.Now(), Component: component, Rollout: id, Manifest: w.manifest(id), Outcome: outcome, Detail: detail,
+		Seq: w.seq[host(n)], At: w.clock.Now(), Component: w.component, Rollout: id, Manifest: w.manifest(id), Outcome: outcome, Detail: detail,
 	})
 	w.ok(err)
 	_, err = w.db.AddReports(w.t.Context(), host(n), w.clock.Now(), []store.Report{{Seq: w.seq[host(n)], Data: data}})
@@ -258,10 +313,10 @@ func (w *world) phase(id string) string { return w.view(id).Phase }
 // directive is the one that endpoints see; it must be the one that is stored.
 func (w *world) directive() api.Directive {
 	w.t.Helper()
-	envelope, sequence := w.engine.Directive(component)
+	envelope, sequence := w.engine.Directive(w.component)
 	var d api.Directive
 	w.ok(json.Unmarshal(envelope, &d))
-	stored, err := w.db.Directive(w.t.Context(), component)
+	stored, err := w.db.Directive(w.t.Context(), w.component)
 	w.ok(err)
 	if d.Sequence != sequence || stored.Sequence != sequence || string(stored.Envelope) != string(envelope) {
 		w.t.Errorf("directive: got sequence %d, signed %d, stored %d, want one directive", sequence, d.Sequence, stored.Sequence)
@@ -317,6 +372,7 @@ func refused(t *testing.T, err error, kind fault.Kind, words ...string) {
 type paced struct {
 	*clock.Fixed
 	left  int
+	tick  func()        // called when time has passed
 	pause time.Duration // how much longer the next sleep takes
 }
 
@@ -328,6 +384,7 @@ func (p *paced) Sleep(_ context.Context, d time.Duration) error {
 	p.left--
 	p.Move(d + p.pause)
 	p.pause = 0
+	p.tick()
 	return nil
 }
 

@@ -36,7 +36,11 @@ func (in *Ingest) checkIn(w http.ResponseWriter, r *http.Request, id fleet.Endpo
 		return unknown(id)
 	}
 	in.Fleet.Update(id, attributesOf(body.Attributes), body.Components, body.Boot)
-	known, _ := in.Fleet.Seen(id, now)
+	heard := in.Fleet.Seen
+	if body.Leaving {
+		heard = in.Fleet.Leaves
+	}
+	known, _ := heard(id, now)
 	in.settle(r, before, known)
 	reply := api.CheckInReply{Now: now.Round(0), Resync: !known.Synced, Reported: known.Reported}
 	in.converse(r, id, body, now, &reply)
@@ -147,7 +151,7 @@ func clipped(r api.Report) api.Report {
 
 // bounded bounds what is kept in memory of one component.
 func bounded(c api.Component) api.Component {
-	for _, text := range []*string{&c.Kind, &c.Version, &c.Artifact, &c.Previous, &c.Phase} {
+	for _, text := range []*string{&c.Kind, &c.Version, &c.Artifact, &c.Previous, &c.Consumer, &c.Phase} {
 		*text = clip(*text, maxText)
 	}
 	c.Why = clip(c.Why, maxDetail)

@@ -271,6 +271,42 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 }
 
+// What a host says of a component is cut to what is worth keeping, the consumer's version too.
+func TestComponentsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := open(t)
+	h := w.enrolled()
+	body := full()
+	body.Components[component] = api.Component{Kind: "content", Phase: "idle", Version: "v1", Consumer: strings.Repeat("7", 300)}
+	h.checkIn(body)
+	e, _ := w.fleet.Get(h.id)
+	want := api.Component{Kind: "content", Phase: "idle", Version: "v1", Consumer: strings.Repeat("7", 256)}
+	if diff := cmp.Diff(want, e.Components[component]); diff != "" {
+		t.Errorf("component (- want, + got):\n%s", diff)
+	}
+}
+
+// A host that says that it leaves is known to have left, until it is heard again.
+func TestLeavingIsNoted(t *testing.T) {
+	t.Parallel()
+	w := open(t)
+	h := w.enrolled()
+	left := func() bool {
+		e, _ := w.fleet.Get(h.id)
+		return e.Left && e.LastSeen.Equal(w.clock.Now())
+	}
+	h.checkIn(full())
+	w.clock.Move(time.Second)
+	h.checkIn(api.CheckIn{Leaving: true})
+	if !left() {
+		t.Error("after the last check-in: want it seen, and left")
+	}
+	h.checkIn(api.CheckIn{})
+	if left() {
+		t.Error("after it came back: got that it left")
+	}
+}
+
 func reports(seqs ...int64) []api.Report {
 	var all []api.Report
 	for _, seq := range seqs {

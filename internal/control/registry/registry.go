@@ -22,12 +22,21 @@ type Endpoint struct {
 	Components map[string]api.Component
 	Reported   int64 // highest report number stored
 	Synced     bool  // it sent its whole state since this server started
+	Left       bool  // with its last word it said that its agent stops in good order
+}
+
+// Of is the endpoint as a selector sees it that speaks of one of its components.
+func (e *Endpoint) Of(component string) fleet.Subject {
+	s := e.Subject
+	s.Consumer = e.Components[component].Consumer
+	return s
 }
 
 // Registry is safe for concurrent use.
 type Registry struct {
 	mu        sync.RWMutex
 	endpoints map[fleet.EndpointID]*Endpoint
+	order     []*Endpoint               // the same, as they came
 	touched   map[fleet.EndpointID]bool // seen since the last Flush
 	changed   map[fleet.EndpointID]bool // changed since the last Flush
 }
@@ -43,7 +52,17 @@ func New() *Registry {
 func (r *Registry) Put(e Endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.endpoints[e.ID] = &e
+	*r.of(e.ID) = e
+}
+
+// of returns the endpoint, a new one if need be; the caller holds the lock.
+func (r *Registry) of(id fleet.EndpointID) *Endpoint {
+	e, ok := r.endpoints[id]
+	if !ok {
+		e = &Endpoint{ID: id}
+		r.endpoints[id], r.order = e, append(r.order, e)
+	}
+	return e
 }
 
 // Enrol adds an endpoint. One that is known already and joins again keeps what else is known of it: above all the number of its newest
@@ -51,12 +70,11 @@ func (r *Registry) Put(e Endpoint) {
 func (r *Registry) Enrol(id fleet.EndpointID, subject fleet.Subject, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, ok := r.endpoints[id]
-	if !ok {
-		e = &Endpoint{ID: id, Enrolled: at}
-		r.endpoints[id] = e
+	e := r.of(id)
+	if e.Enrolled.IsZero() {
+		e.Enrolled = at
 	}
-	e.Subject, e.LastSeen, e.Synced = subject, at, false
+	e.Subject, e.LastSeen, e.Synced, e.Left = subject, at, false, false
 }
 
 // Get returns an endpoint.
@@ -79,13 +97,22 @@ func (r *Registry) Len() int {
 
 // Seen notes that an endpoint was heard and returns it.
 func (r *Registry) Seen(id fleet.EndpointID, at time.Time) (Endpoint, bool) {
+	return r.seen(id, at, false)
+}
+
+// Leaves notes that an endpoint was heard and said that its agent stops in good order. Whatever is heard of it next takes that back.
+func (r *Registry) Leaves(id fleet.EndpointID, at time.Time) (Endpoint, bool) {
+	return r.seen(id, at, true)
+}
+
+func (r *Registry) seen(id fleet.EndpointID, at time.Time, left bool) (Endpoint, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e, ok := r.endpoints[id]
 	if !ok {
 		return Endpoint{}, false
 	}
-	e.LastSeen = at
+	e.LastSeen, e.Left = at, left
 	r.touched[id] = true
 	return *e, true
 }
@@ -151,93 +178,6 @@ func (r *Registry) Unflushed(seen map[fleet.EndpointID]time.Time, changed ...End
 	for _, e := range changed {
 		r.changed[e.ID] = true
 	}
-}
-
-// Census counts hosts for one rollout.
-type Census struct {
-	Eligible  int64 // have the component and were heard since, or are exposed
-	Remaining int64 // of them, not exposed
-	Available int64 // of those, picked by the selector, as many as fit
-	Heard     int64 // of the proving hosts, those heard
-}
-
-// Question is whom a census counts.
-type Question struct {
-	Component string
-	Since     time.Time                   // hosts that were not heard since are not waited for
-	Exposed   func(fleet.EndpointID) bool // those already exposed count as eligible, heard or not
-	Ring      fleet.Selector
-	Refused   string                      // manifest: hosts that say they refuse it are not waited for
-	Fits      func(fleet.Subject) bool    // whether one more such host may be exposed; asked once for each available host; nil: always
-	Proving   func(fleet.EndpointID) bool // hosts that are to be heard; nil: none
-	Hearing   time.Time                   // and since when
-}
-
-// Count takes a census of the hosts that have the component.
-func (r *Registry) Count(q Question) Census {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	var count Census
-	for id, e := range r.endpoints {
-		c, has := e.Components[q.Component]
-		if !has {
-			continue
-		}
-		if q.Proving != nil && q.Proving(id) && !e.LastSeen.Before(q.Hearing) {
-			count.Heard++
-		}
-		gone := q.Exposed(id)
-		if !gone && (e.LastSeen.Before(q.Since) || q.Refused != "" && slices.Contains(c.Refuses, q.Refused)) {
-			continue
-		}
-		count.Eligible++
-		if gone {
-			continue
-		}
-		count.Remaining++
-		if q.Ring.Matches(e.Subject) && (q.Fits == nil || q.Fits(e.Subject)) {
-			count.Available++
-		}
-	}
-	return count
-}
-
-// Sizes are how many hosts have a component: in all, by tenant and by site.
-type Sizes struct {
-	Fleet   int64
-	Tenants map[fleet.TenantID]int64
-	Sites   map[string]int64
-}
-
-// Sizes counts the hosts that have the component.
-func (r *Registry) Sizes(component string) Sizes {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	s := Sizes{Tenants: map[fleet.TenantID]int64{}, Sites: map[string]int64{}}
-	for _, e := range r.endpoints {
-		if _, has := e.Components[component]; has {
-			s.Fleet++
-			s.Tenants[e.Subject.Tenant]++
-			s.Sites[e.Subject.Attributes.Site]++
-		}
-	}
-	return s
-}
-
-// Listen tells how many hosts of the component, but those left out, were heard since a time, and how many since an earlier one.
-func (r *Registry) Listen(component string, since, before time.Time, but func(fleet.EndpointID) bool) (heard, known int) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for id, e := range r.endpoints {
-		if _, has := e.Components[component]; !has || e.LastSeen.Before(before) || but(id) {
-			continue
-		}
-		known++
-		if !e.LastSeen.Before(since) {
-			heard++
-		}
-	}
-	return heard, known
 }
 
 // All lists the endpoints by id, from after on, at most limit.

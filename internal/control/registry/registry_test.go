@@ -59,8 +59,9 @@ func TestCount(t *testing.T) {
 		{"not heard", start().Add(time.Second), exposed(), nil, registry.Census{}},
 		{"exposed and not heard", start().Add(time.Second), exposed("ep-1", "ep-4"), nil, registry.Census{Eligible: 1}},
 	} {
-		if got := r.Count(registry.Question{Component: component, Since: c.since, Exposed: c.exposed, Ring: c.ring}); got != c.want {
-			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
+		got := r.Count(registry.Question{Component: component, Since: c.since, Exposed: c.exposed, Ring: c.ring})
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}
 }
@@ -222,6 +223,8 @@ func TestConcurrentUse(t *testing.T) {
 				}
 				r.Count(registry.Question{Component: component, Since: start(), Exposed: func(fleet.EndpointID) bool { return false }})
 				r.Sizes(component)
+				r.Draw(registry.Draw{Component: component, Each: 2, Fits: func(fleet.EndpointID, fleet.Subject) bool { return true }})
+				r.Signs([]fleet.EndpointID{id}, start())
 				seen, changed := r.Flush()
 				r.Unflushed(seen, changed...)
 				r.All("", 10)

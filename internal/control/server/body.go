@@ -46,10 +46,10 @@ func decode(w http.ResponseWriter, r *http.Request, into any) error {
 	return nil
 }
 
-// decodeOptional is [decode], but nothing at all is a zero value.
-func decodeOptional(w http.ResponseWriter, r *http.Request, into any) error {
+// decodeOptional is [decode], but nothing at all is what into holds already; that is checked too.
+func decodeOptional(w http.ResponseWriter, r *http.Request, into resource.Checker) error {
 	if r.ContentLength == 0 {
-		return nil
+		return fault.Problems("read request body", into.Check())
 	}
 	return decode(w, r, into)
 }

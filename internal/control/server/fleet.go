@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 )
 
@@ -47,6 +49,30 @@ func (s *server) getEndpoint(w http.ResponseWriter, r *http.Request) error {
 	}
 	answer.Leases = each(leases, leaseWire)
 	return writeOK(w, answer)
+}
+
+// lately is how long ago a host was heard that counts as there.
+const lately = 15 * time.Minute
+
+// fleetProfile counts the fleet by what its hosts are.
+func (s *server) fleetProfile(w http.ResponseWriter, r *http.Request) error {
+	component := r.URL.Query().Get("component")
+	if component != "" {
+		if _, err := s.Components.Component(r.Context(), component); err != nil {
+			return err
+		}
+	}
+	if s.Live == nil {
+		return fault.New(fault.Unavailable, "count the fleet: this control plane does not follow it")
+	}
+	now := s.Clock.Now()
+	profile := api.FleetProfile{
+		Taken: now.UTC(), Component: component, Groups: s.Live.Profile(component, now.Add(-lately), api.MaxFleetGroups),
+	}
+	for _, group := range profile.Groups {
+		profile.Hosts += group.Hosts
+	}
+	return writeOK(w, profile)
 }
 
 func (s *server) endpointWire(row store.Endpoint) (api.Endpoint, error) {

@@ -26,7 +26,7 @@ const (
 // caller is the operator behind a request.
 type caller struct {
 	token string // its id
-	actor string // for records: the token's note, or its id
+	actor string // for records: the token's id, and its note, which other tokens may have too
 }
 
 func callerOf(ctx context.Context) caller {
@@ -134,9 +134,9 @@ func (s *server) identify(r *http.Request) (caller, error) {
 		!t.Expires.IsZero() && !s.Clock.Now().Before(t.Expires):
 		return caller{}, refused
 	}
-	who := caller{token: t.ID, actor: fmt.Sprintf("operator token %q", t.Note)}
-	if t.Note == "" {
-		who.actor = "operator token " + t.ID
+	who := caller{token: t.ID, actor: "operator token " + t.ID}
+	if t.Note != "" {
+		who.actor = fmt.Sprintf("operator token %q (%s)", t.Note, t.ID)
 	}
 	return who, nil
 }

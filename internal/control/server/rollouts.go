@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
@@ -66,27 +68,74 @@ func (s startRollout) Check() []fault.Problem {
 func (s *server) actOnRollout(w http.ResponseWriter, r *http.Request) error {
 	action := rollout.Action(r.PathValue("act"))
 	switch action {
-	case rollout.Pause, rollout.Resume, rollout.Halt, rollout.RollBack:
+	case rollout.Approve, rollout.Pause, rollout.Resume, rollout.HoldBack, rollout.Unhold, rollout.Halt, rollout.RollBack:
 	default:
-		return fault.New(fault.NotFound, "act on rollout %s: there is no action %q; use pause, resume, halt or rollback",
+		return fault.New(fault.NotFound, "act on rollout %s: there is no action %q; use approve, pause, resume, hold, unhold, halt or rollback",
 			r.PathValue("id"), shorten(string(action)))
 	}
-	var body act
+	body := act{action: action}
 	if err := decodeOptional(w, r, &body); err != nil {
 		return err
 	}
-	answer, err := s.Engine.Act(r.Context(), r.PathValue("id"), action, callerOf(r.Context()).actor, body.Reason)
+	answer, err := s.Engine.Act(r.Context(), r.PathValue("id"), rollout.OperatorActed{
+		Action: action, Actor: callerOf(r.Context()).actor, Reason: body.Reason, Select: body.selector(),
+	})
 	if err != nil {
 		return err
 	}
 	return writeOK(w, answer)
 }
 
-// act is api.Act with its rules.
-type act struct{ api.Act }
+// act is api.Act with the rules of its action.
+type act struct {
+	api.Act
+	action rollout.Action
+}
+
+const maxSelect = 8 << 10 // bytes of a hold's selector, which every directive of the component carries
 
 // Check implements resource.Checker.
-func (a act) Check() []fault.Problem { return checkReason(a.Reason) }
+func (a act) Check() []fault.Problem {
+	problems := checkReason(a.Reason)
+	add := func(path, format string, args ...any) {
+		problems = append(problems, fault.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+	}
+	if a.action != rollout.HoldBack && a.action != rollout.Unhold {
+		if a.Select != nil {
+			add("select", "is for hold and unhold; %s is about the whole rollout", a.action)
+		}
+		return problems
+	}
+	if a.action == rollout.HoldBack && a.Reason == "" {
+		add("reason", "is missing; the owners of held hosts are told it")
+	}
+	if len(a.Select) == 0 {
+		add("select", "is missing; to expose nobody at all, pause or halt the rollout")
+	}
+	size := 0
+	for key, values := range a.Select {
+		size += len(key)
+		for _, value := range values {
+			size += len(value)
+		}
+	}
+	if size > maxSelect {
+		add("select", "has %d bytes; %d is the most", size, maxSelect)
+	}
+	return append(problems, fleet.Selector(a.Select).Check("select")...)
+}
+
+// selector is whom to hold. Values come in one order, so that one hold is found again however it was written.
+func (a act) selector() fleet.Selector {
+	if a.Select == nil {
+		return nil
+	}
+	selects := make(fleet.Selector, len(a.Select))
+	for key, values := range a.Select {
+		selects[key] = slices.Compact(slices.Sorted(slices.Values(values)))
+	}
+	return selects
+}
 
 func checkReason(reason string) []fault.Problem {
 	if len(reason) <= maxReason {

@@ -10,12 +10,14 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/calendar"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
@@ -42,6 +44,8 @@ type Fleet interface {
 // Live knows what endpoints said last, before it is written behind. *registry.Registry is one.
 type Live interface {
 	Get(id fleet.EndpointID) (registry.Endpoint, bool)
+	// Profile counts the hosts that have a component, or all, by what they are, and how many of each sort were heard since a time.
+	Profile(component string, since time.Time, most int) []api.FleetGroup
 }
 
 // Components keeps the registered components. *store.Store is one.
@@ -78,10 +82,17 @@ type Records interface {
 // Engine runs rollouts.
 type Engine interface {
 	Start(ctx context.Context, start api.StartRollout, actor string) (api.Rollout, error)
-	Act(ctx context.Context, id string, action rollout.Action, actor, reason string) (api.Rollout, error)
+	// Act carries out a command; its time is the engine's.
+	Act(ctx context.Context, id string, command rollout.OperatorActed) (api.Rollout, error)
 	Rollout(ctx context.Context, id string) (api.Rollout, error)
 	// Rollouts lists those of a component, or all if component is empty; newest first.
 	Rollouts(ctx context.Context, component string) ([]api.Rollout, error)
+}
+
+// Freezes keeps the installation's freezes. *engine.Engine does.
+type Freezes interface {
+	Freezes() calendar.Calendar
+	SetFreezes(ctx context.Context, freezes calendar.Calendar, actor string) error
 }
 
 // Repository keeps the TUF metadata.
@@ -111,10 +122,11 @@ type Options struct {
 	Releases   Releases
 	Records    Records
 	Engine     Engine
+	Freezes    Freezes
 	Repository Repository
 	Blobs      Blobs
 
-	Live   Live                                          // newer words of endpoints than the store's; may be nil
+	Live   Live                                          // the fleet as it is now: newer words of endpoints than the store's; may be nil
 	About  func(ctx context.Context) (api.Status, error) // what this installation is
 	Web    http.Handler                                  // the console; answers everything outside the API, without a token
 	Random io.Reader                                     // crypto/rand.Reader outside tests: secrets of new tokens
@@ -125,6 +137,7 @@ type Options struct {
 // server answers requests. It has no state of its own and starts no goroutines.
 type server struct {
 	Options
+	freezing sync.Mutex // from looking at the freezes until they are replaced
 }
 
 // New makes the handler of the operators' port. The caller serves it, with timeouts, and owns everything in the options.

@@ -70,6 +70,14 @@ func TestTranscripts(t *testing.T) {
 			{"POST", "/api/v1/rollouts/ro-1/pause", ""},
 			{"POST", "/api/v1/rollouts/ro-1/resume", ""},
 			{"POST", "/api/v1/rollouts/ro-1/hurry", ""},
+			{"POST", "/api/v1/rollouts/ro-1/approve", ""},
+			{"POST", "/api/v1/rollouts/ro-1/hold", ""},
+			{"POST", "/api/v1/rollouts/ro-1/hold", `{"select":{"os":[],"colour":["red"]},"speed":1}`},
+			{"POST", "/api/v1/rollouts/ro-1/halt", `{"select":{"os":["linux"]}}`},
+			{"POST", "/api/v1/rollouts/ro-1/hold", `{"select":{"site":["site-2","site-1","site-2"]},"reason":"odd"}`},
+			{"POST", "/api/v1/rollouts/ro-1/hold", `{"select":{"site":["site-1","site-2"]},"reason":"again"}`},
+			{"POST", "/api/v1/rollouts/ro-1/unhold", `{"select":{"site":["site-2","site-1"]},"reason":"mended"}`},
+			{"POST", "/api/v1/rollouts/ro-1/unhold", `{"select":{"site":["site-1","site-2"]}}`},
 			{"POST", "/api/v1/rollouts/ro-9/halt", ""},
 			{"POST", "/api/v1/rollouts/ro-1/rollback", `{"reason":"no"}`},
 			{"GET", "/api/v1/rollouts/ro-1/events?limit=2", ""},
@@ -78,6 +86,35 @@ func TestTranscripts(t *testing.T) {
 			{"GET", "/api/v1/rollouts/ro-1/events?after=-1", ""},
 			{"GET", "/api/v1/rollouts/ro-9/events", ""},
 			{"GET", "/api/v1/rollouts?component=unknown", ""},
+		}},
+		"proposed": {func(w *servertest.World) { w.Publish("sensor-content", "1"); w.Join(4, "sensor-content") }, []request{
+			{"PUT", "/api/v1/plans/together", "name: together\napprovals: 2\nrings:\n  - {name: canary, hosts: 2, evidence: {bake: 10s}}\n" +
+				"  - {name: early, hosts: 5, evidence: {bake: 10s}}\n  - {name: rest, share: 1}\n"},
+			{"POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"1","plan":"together","reason":"monday"}`},
+			{"POST", "/api/v1/rollouts/ro-1/approve", `{"reason":"I am sure"}`},
+			{"POST", "/api/v1/rollouts/ro-1/hold", `{"select":{"os":["linux"]},"reason":"odd"}`},
+			{"POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"1"}`},
+			{"POST", "/api/v1/rollouts/ro-1/halt", `{"reason":"no"}`},
+		}},
+		"freezes": {func(w *servertest.World) { w.Publish("sensor-content", "1"); w.Join(4, "sensor-content") }, []request{
+			{"GET", "/api/v1/freezes", ""},
+			{"PUT", "/api/v1/freezes", ""},
+			{"PUT", "/api/v1/freezes", "{}"},
+			{"PUT", "/api/v1/freezes", `{"freezes":[{"name":"","from":"2024-07-32","to":"2024-07-20"},{"name":"a","from":"2024-07-20","to":"2024-07-19","zone":"Graz"}],"x":1}`},
+			{"POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"1"}`},
+			{"PUT", "/api/v1/freezes", "freezes:\n  - {name: July, from: 2024-07-01, to: 2024-07-31, zone: Europe/Vienna}\n"},
+			{"GET", "/api/v1/rollouts/ro-1", ""},
+			{"PUT", "/api/v1/freezes", `{"freezes":[],"tag":"0123456789abcdef"}`},
+			{"PUT", "/api/v1/freezes", `{"freezes":[]}`},
+		}},
+		"fleet": {func(w *servertest.World) {
+			w.Publish("sensor-content", "1")
+			w.Join(5, "sensor-content")
+			w.Join(1, "other")
+		}, []request{
+			{"GET", "/api/v1/fleet/profile", ""},
+			{"GET", "/api/v1/fleet/profile?component=sensor-content", ""},
+			{"GET", "/api/v1/fleet/profile?component=unknown", ""},
 		}},
 		"trip": {func(w *servertest.World) { w.Trip("sensor-content") }, []request{
 			{"GET", "/api/v1/rollouts/ro-1", ""},
@@ -157,15 +194,18 @@ func withoutPlans(v any) any {
 	return v
 }
 
-// steady replaces what is random, and the arithmetic of a plan's bound, which is package plan's.
+// steady replaces what is random, and what is package plan's: the arithmetic of a bound, and the digest of a manifest, which has the plan.
 func steady(text string) string {
 	for pattern, with := range map[string]string{
-		`"request": "[A-Z2-7]{26}"`:             `"request": "REQUEST"`,
-		`fb_(op|join)_[a-z2-7]{8}_[a-z2-7]{52}`: "fb_${1}_ID_SECRET",
-		`a fault that [^;"]*`:                   "ARITHMETIC",
-		`"bound": \d+`:                          `"bound": BOUND`,
-		`can harm \d+`:                          "can harm BOUND",
-		`"id": "[a-z2-7]{8}"`:                   `"id": "TOKEN"`,
+		`"request": "[A-Z2-7]{26}"`:                    `"request": "REQUEST"`,
+		`fb_(op|join)_[a-z2-7]{8}_[a-z2-7]{52}`:        "fb_${1}_ID_SECRET",
+		`(smaller\. )[^"]*`:                            "${1}ARITHMETIC",
+		`"steps": \[[^\]]*\]`:                          `"steps": "ARITHMETIC"`,
+		`"bound": \d+`:                                 `"bound": BOUND`,
+		`"manifest": "sha256:[0-9a-f]{64}"`:            `"manifest": "MANIFEST"`,
+		`can harm \d+`:                                 "can harm BOUND",
+		`"id": "[a-z2-7]{8}"`:                          `"id": "TOKEN"`,
+		`(operator token \\"alice\\") \([a-z2-7]{8}\)`: `${1} (TOKEN)`,
 	} {
 		text = regexp.MustCompile(pattern).ReplaceAllString(text, with)
 	}

@@ -8,23 +8,25 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
-const leaseColumns = `rollout, endpoint, id, tenant, site, ring, issued, expires, deadline, outcome, known, detail, recovered`
+const leaseColumns = `rollout, endpoint, id, tenant, site, stratum, class, ring, issued, expires, deadline, outcome, known,
+	detail, recovered`
 
 func scanLease(r row) (Lease, error) {
 	var l Lease
-	err := r.Scan(&l.Rollout, &l.Endpoint, &l.ID, &l.Tenant, &l.Site, &l.Ring, timeColumn{&l.Issued}, timeColumn{&l.Expires},
-		timeColumn{&l.Deadline}, &l.Outcome, timeColumn{&l.Known}, &l.Detail, timeColumn{&l.Recovered})
+	err := r.Scan(&l.Rollout, &l.Endpoint, &l.ID, &l.Tenant, &l.Site, &l.Stratum, &l.Class, &l.Ring, timeColumn{&l.Issued},
+		timeColumn{&l.Expires}, timeColumn{&l.Deadline}, &l.Outcome, timeColumn{&l.Known}, &l.Detail, timeColumn{&l.Recovered})
 	return l, err
 }
 
 func upsertLease(ctx context.Context, tx *sql.Tx, l Lease) error {
 	_, err := tx.ExecContext(ctx,
-		`INSERT INTO leases (`+leaseColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-		ON CONFLICT (rollout, endpoint) DO UPDATE SET id = excluded.id, tenant = excluded.tenant, site = excluded.site, ring = excluded.ring,
-		issued = excluded.issued, expires = excluded.expires, deadline = excluded.deadline, outcome = excluded.outcome,
-		known = excluded.known, detail = excluded.detail, recovered = excluded.recovered`,
-		l.Rollout, l.Endpoint, l.ID, l.Tenant, l.Site, l.Ring, micros(l.Issued), micros(l.Expires), micros(l.Deadline), l.Outcome,
-		micros(l.Known), l.Detail, micros(l.Recovered))
+		`INSERT INTO leases (`+leaseColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+		ON CONFLICT (rollout, endpoint) DO UPDATE SET id = excluded.id, tenant = excluded.tenant, site = excluded.site,
+		stratum = excluded.stratum, class = excluded.class, ring = excluded.ring, issued = excluded.issued, expires = excluded.expires,
+		deadline = excluded.deadline, outcome = excluded.outcome, known = excluded.known, detail = excluded.detail,
+		recovered = excluded.recovered`,
+		l.Rollout, l.Endpoint, l.ID, l.Tenant, l.Site, l.Stratum, l.Class, l.Ring, micros(l.Issued), micros(l.Expires),
+		micros(l.Deadline), l.Outcome, micros(l.Known), l.Detail, micros(l.Recovered))
 	return err
 }
 

@@ -78,6 +78,8 @@ type Lease struct {
 	Endpoint  fleet.EndpointID
 	Tenant    fleet.TenantID
 	Site      string
+	Stratum   string // slice of the fleet that may fail alone, as fleet.Stratum names it; of the first lease
+	Class     string // server, desktop, laptop, or what the host calls itself
 	Ring      int
 	Issued    time.Time
 	Expires   time.Time

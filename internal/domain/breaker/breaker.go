@@ -1,148 +1,159 @@
-// Package breaker is the sequential test that decides that an update is bad.
-//
-// It is a one-arm mixture e-process against a ceiling: the null hypothesis says that a leased host fails with a probability of at
-// most [Params.Ceiling], whatever else happens. Every leased host is booked as good when it is leased and flipped when it turns bad,
-// because bad news travels faster than good. Under the null the chance that the evidence ever reaches 1/alpha is at most alpha,
-// however often one looks (Ville's inequality), so it may be looked at after every single outcome.
-//
-// The test never proves health. Promotion is the business of package evidence.
 package breaker
 
-import (
-	"fmt"
-	"math"
+import "iter"
 
-	"github.com/firebreak-dev/firebreak/internal/domain/fault"
-)
+// Signal is what hosts of both arms can show.
+type Signal string
 
-// Params set up a test. Fields left at zero take the defaults of [Params.Defaulted].
-type Params struct {
-	Ceiling float64 `json:"ceiling,omitempty"` // p0: share of hosts that may fail without the update being to blame
-	Alpha   float64 `json:"alpha,omitempty"`   // chance of a false trip over a whole rollout
-	Amber   float64 `json:"amber,omitempty"`   // evidence at which growth freezes
-}
-
-// The defaults. With a ceiling of 1e-3 two bad hosts of the first two trip the breaker.
+// The signals.
 const (
-	DefaultCeiling = 1e-3
-	DefaultAlpha   = 1e-4
-	DefaultAmber   = 20
+	Silence Signal = "silence" // not heard until the deadline
+	Goodbye Signal = "goodbye" // left in good order before the deadline: a bad update can cause that too
+	Slow    Signal = "slow"    // not heard for half of the time
 )
 
-// Defaulted fills the fields that were left out.
-func (p Params) Defaulted() Params {
-	if p.Ceiling == 0 {
-		p.Ceiling = DefaultCeiling
-	}
-	if p.Alpha == 0 {
-		p.Alpha = DefaultAlpha
-	}
-	if p.Amber == 0 {
-		p.Amber = DefaultAmber
-	}
-	return p
-}
-
-// Check lists what is wrong with the parameters; path prefixes each problem.
-func (p Params) Check(path string) []fault.Problem {
-	var problems []fault.Problem
-	add := func(field, format string, args ...any) {
-		problems = append(problems, fault.Problem{Path: path + "." + field, Message: fmt.Sprintf(format, args...)})
-	}
-	if !(p.Ceiling > 0 && p.Ceiling <= 0.2) {
-		add("ceiling", "is the share of hosts that fail without any update; must be above 0 and at most 0.2, is %g", p.Ceiling)
-	}
-	if !(p.Alpha > 0 && p.Alpha <= 0.05) {
-		add("alpha", "is the chance of a false trip; must be above 0 and at most 0.05, is %g", p.Alpha)
-	}
-	if !(p.Amber >= 2) || p.Alpha > 0 && p.Amber >= 1/p.Alpha {
-		add("amber", "must be at least 2 and below 1/alpha, is %g", p.Amber)
-	}
-	return problems
-}
-
-// Trip is the evidence at which the breaker trips.
-func (p Params) Trip() float64 { return 1 / p.Alpha }
-
-// State is all that the test remembers: it is exact, however many outcomes it has seen.
+// State is what the test remembers of the whole fleet.
 type State struct {
-	Booked int64 `json:"booked"` // leased hosts under test, good and bad
-	Bad    int64 `json:"bad"`    // those of them that turned bad
+	Crashes OneArm  `json:"crashes"`           // reported harm: crashed and reverted hosts
+	Classes []Class `json:"classes,omitempty"` // in the order in which they were first compared
 }
 
-// Book counts one more leased host, as good.
-func (s State) Book() State { s.Booked++; return s }
+// Class compares the exposed hosts of one class (server, desktop, laptop) with controls of that class.
+type Class struct {
+	Name    string `json:"name"`
+	Silence TwoArm `json:"silence,omitzero"`
+	Goodbye TwoArm `json:"goodbye,omitzero"`
+	Slow    TwoArm `json:"slow,omitzero"`
+}
 
-// Flip turns a booked host bad. There are never more bad hosts than booked ones.
-func (s State) Flip() State { s.Bad = min(s.Bad+1, s.Booked); return s }
+// Slice is what the test remembers of one stratum.
+type Slice struct {
+	Crashes OneArm `json:"crashes"`
+	Silence TwoArm `json:"silence,omitzero"`
+}
 
-// Unbook takes a good host out of the test: it said goodbye or never activated, so it tells nothing.
-func (s State) Unbook() State { s.Booked = max(s.Booked-1, s.Bad); return s }
+// Compare takes in one comparison of a class. Signals that are not known tell nothing.
+func (s *State) Compare(signal Signal, class string, exposed, control Arm, p Params) {
+	c := s.class(class)
+	if c == nil {
+		return
+	}
+	switch signal {
+	case Silence:
+		c.Silence.Compare(exposed, control, p.Silence)
+	case Goodbye:
+		c.Goodbye.Compare(exposed, control, 0)
+	case Slow:
+		c.Slow.Compare(exposed, control, 0)
+	}
+}
+
+// maxClasses bounds the state: there are three classes, and whatever hosts call themselves instead.
+const maxClasses = 8
+
+func (s *State) class(name string) *Class {
+	for i := range s.Classes {
+		if s.Classes[i].Name == name {
+			return &s.Classes[i]
+		}
+	}
+	if len(s.Classes) == maxClasses {
+		return nil
+	}
+	s.Classes = append(s.Classes, Class{Name: name})
+	return &s.Classes[len(s.Classes)-1]
+}
+
+// The weights of the average; they add up to 1. A weight w costs ln(1/w)/ln(1/p0) more harmed hosts: a third of one at a sixteenth.
+const (
+	weighCrashes      = 6.0 / 16
+	weighSilence      = 3.0 / 16 // of all classes together: hosts of several classes that fall silent add up
+	weighClassSilence = 2.0 / 16 // of each class alone: a small effect shows only where the baseline is low
+	weighGoodbye      = 1.0 / 16
+	weighSlow         = 1.0 / 16
+	weighCrashesOf    = 1.0 / 16 // of each stratum alone
+	weighSilenceOf    = 2.0 / 16
+)
+
+// share is the weight of the j-th class or stratum to appear, from 0: 1/2, 1/6, 1/12 ... They add up to 1 however many come, so that none
+// must be known before; those that have not come yet stand at 1, with what is left of the weight.
+func share(j int) float64 { return 1 / float64((j+1)*(j+2)) }
+
+func unseen(n int) float64 { return 1 / float64(n+1) }
+
+// Weight is the evidence that a test has gathered.
+type Weight struct {
+	E     float64 // trips at [Params.Trip]
+	Doubt float64 // E with what has a harmless explanation left out; amber at [Params.Amber]
+}
 
 // Alarm is what the evidence calls for.
-type Alarm string
-
-// The alarms.
-const (
-	Quiet Alarm = "quiet" // carry on
-	Amber Alarm = "amber" // freeze growth, look closer
-	Trip  Alarm = "trip"  // halt, recall, roll back
-)
-
-// Alarm judges the evidence seen so far.
-func (s State) Alarm(p Params) Alarm {
-	switch e := s.Evidence(p); {
-	case e >= p.Trip():
+func (w Weight) Alarm(p Params) Alarm {
+	switch {
+	case w.E >= p.Trip():
 		return Trip
-	case e >= p.Amber:
+	case w.Doubt >= p.Amber:
 		return Amber
 	default:
 		return Quiet
 	}
 }
 
-// Evidence is E, the evidence against the null hypothesis: 1 means none. It saturates at 1e300.
-//
-// The mixture runs over the alternatives q = 2*p0*3^m up to 0.9, and 0.999, with equal weights. It is computed in the log domain
-// from the two counts, so that nothing is rounded away over 10^8 outcomes.
-func (s State) Evidence(p Params) float64 {
-	good, bad := float64(s.Booked-s.Bad), float64(s.Bad)
-	var alternatives [maxAlternatives]float64
-	n, top := 0, math.Inf(-1)
-	for q := 2 * p.Ceiling; n < maxAlternatives; q *= 3 {
-		last := q >= lastOfGrid
-		if last {
-			q = certain
-		}
-		l := bad*math.Log(q/p.Ceiling) + good*(math.Log1p(-q)-math.Log1p(-p.Ceiling))
-		alternatives[n] = l
-		top = max(top, l)
-		n++
-		if last {
-			break
-		}
+// Weigh averages all tests. Slices are the strata with their places in the order in which they first appeared; one that is left out does
+// not count, with its weight.
+func (s *State) Weigh(p Params, slices iter.Seq2[int, *Slice], appeared int) Weight {
+	crashes := weighCrashes * s.Crashes.Evidence(p.Ceiling)
+	rest := (weighClassSilence+weighGoodbye+weighSlow)*unseen(len(s.Classes)) + (weighCrashesOf+weighSilenceOf)*unseen(appeared)
+	w := Weight{E: crashes + rest, Doubt: crashes + rest}
+	together := s.together(p)
+	w.E += weighSilence * together.E
+	w.Doubt += weighSilence * together.Doubt
+	for j := range s.Classes {
+		c := &s.Classes[j]
+		w.E += share(j) * (weighClassSilence*c.Silence.Evidence() + weighGoodbye*c.Goodbye.Evidence() + weighSlow*c.Slow.Evidence())
+		w.Doubt += share(j) * (weighClassSilence*c.Silence.Suspicion() + weighGoodbye*c.Goodbye.Suspicion() + weighSlow*c.Slow.Suspicion())
 	}
-	sum := 0.0
-	for _, l := range alternatives[:n] {
-		sum += math.Exp(l - top)
+	for j, slice := range slices {
+		own := weighCrashesOf * slice.crashes(p)
+		w.E += share(j) * (own + weighSilenceOf*slice.Silence.Evidence())
+		w.Doubt += share(j) * (own + weighSilenceOf*slice.Silence.Suspicion())
 	}
-	return math.Exp(min(top+math.Log(sum/float64(n)), saturation))
+	return w
 }
 
-const (
-	maxAlternatives = 32    // enough for a ceiling of 1e-14
-	lastOfGrid      = 0.9   // the grid's steps end here
-	certain         = 0.999 // its last alternative: every host fails
-	saturation      = 690   // ln of about 1e300
-)
+// together is the silence of all classes as one test. Each comparison is of hosts of its own, so their e-values may be multiplied.
+func (s *State) together(p Params) Weight {
+	var logs, sums [alternatives]float64
+	for j := range s.Classes {
+		for i, l := range s.Classes[j].Silence.Logs {
+			logs[i] += l
+		}
+	}
+	e := mixture(logs[:])
+	if e <= harmless {
+		return Weight{E: e, Doubt: e}
+	}
+	for j := range s.Classes {
+		c := &s.Classes[j].Silence
+		var all TwoArm
+		if c.Exposed.Watched > 0 {
+			all.compare(c.Exposed, c.Control, p.Silence)
+		}
+		for i, l := range all.Logs {
+			sums[i] += l
+		}
+	}
+	return Weight{E: e, Doubt: min(e, mixture(sums[:]))}
+}
 
-// ExposedToTrip is the expected number of hosts that a fault of the given effect reaches before the breaker trips: the evidence needed
-// divided by what one host brings. Effect is the share of leased hosts that it harms, on top of the ceiling. To 1/alpha come half of
-// what the mixture's weight can cost, because neighbouring alternatives share it, and half a bad host's worth of overshoot; that
-// is within 5 % of what is measured, before it is rounded up.
-func ExposedToTrip(effect float64, p Params) float64 {
-	p1 := min(p.Ceiling+effect*(1-p.Ceiling), certain)
-	perHost := p1*math.Log(p1/p.Ceiling) + (1-p1)*(math.Log1p(-p1)-math.Log1p(-p.Ceiling))
-	grid := math.Ceil(math.Log(lastOfGrid/(2*p.Ceiling))/math.Log(3)) + 1
-	return math.Ceil((math.Log(1/p.Alpha) + (math.Log(grid)+math.Log(p1/p.Ceiling))/2) / perHost)
+// Suspicion is what a stratum's own tests say: amber for the stratum alone at [Params.Amber].
+func (s *Slice) Suspicion(p Params) float64 { return max(s.crashes(p), s.Silence.Suspicion()) }
+
+// crashes is the evidence of a stratum's reported harm. One without any stands at 1, which is too much by less than its weight, nothing beside
+// 1/alpha; most strata are such, and cost nothing.
+func (s *Slice) crashes(p Params) float64 {
+	if s.Crashes.Bad == 0 {
+		return 1
+	}
+	return s.Crashes.Evidence(p.Ceiling)
 }

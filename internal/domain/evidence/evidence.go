@@ -6,6 +6,7 @@ package evidence
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
@@ -18,30 +19,42 @@ type Requirement struct {
 	Bake        Duration `json:"bake,omitempty"`         // time since the ring was full and resolved, with its hosts heard
 	Boots       int64    `json:"boots,omitempty"`        // boots seen on confirmed hosts after activation
 	HostHours   float64  `json:"host_hours,omitempty"`   // hours that confirmed hosts ran the release
-	ExcessBelow float64  `json:"excess_below,omitempty"` // 99 % upper bound on the share of harmed hosts; 0 asks for none
+	ExcessBelow float64  `json:"excess_below,omitempty"` // 99 % upper bound on the share of hosts harmed by the update; 0 asks for none
+	Strata      float64  `json:"strata,omitempty"`       // every stratum with at least this share of the fleet has a confirmed host; 0 asks for none
+	Gates       []Gate   `json:"gates,omitempty"`        // what metrics and checks outside must say; all of them
 }
 
 // Facts are what a ring has shown so far.
 type Facts struct {
 	Wanted    int64 // hosts that the ring should lease: its size, or all that there are
 	Leased    int64
+	Places    int64 // of the leased, those that count against the ring's size: the place of a host that left is given again
 	Confirmed int64
 	Heard     int64 // of the confirmed, those heard lately: what nobody hears proves nothing
 	Goodbye   int64
 	Harmed    int64 // crashed, reverted or silent
+	Blamed    int64 // of the harmed, those that count against the release: without the silent ones that controls explain
+	Large     int64 // strata that must be seen; below 0: not counted yet
+	Seen      int64 // of them, those with a confirmed host
 	Boots     int64
 	HostHours float64
 	Baked     time.Duration // since the ring was full and resolved; 0 before
+	Gates     []GateResult  // answers of the ring's gates, fresh; of another ring's they prove nothing
 }
 
 // Lack is one thing still missing.
 type Lack struct {
-	Name string `json:"name"` // field of Requirement, as in JSON, or "leased" or "heard"
+	Name string `json:"name"` // field of Requirement, as in JSON, or "leased" or "heard", or "gate" and its name
 	Have string `json:"have"`
 	Need string `json:"need"`
 }
 
-func (l Lack) String() string { return fmt.Sprintf("%s %s of %s", l.Name, l.Have, l.Need) }
+func (l Lack) String() string {
+	if strings.HasPrefix(l.Name, gatePrefix) {
+		return fmt.Sprintf("%s (%s, wants %s)", l.Name, l.Have, l.Need)
+	}
+	return fmt.Sprintf("%s %s of %s", l.Name, l.Have, l.Need)
+}
 
 // Missing lists what the ring has not shown yet, in a fixed order. An empty list is the only thing that lets a ring advance.
 func Missing(r Requirement, f Facts) []Lack {
@@ -51,24 +64,29 @@ func Missing(r Requirement, f Facts) []Lack {
 			lacks = append(lacks, Lack{Name: name, Have: have, Need: want})
 		}
 	}
-	need(f.Wanted > 0 && f.Leased >= f.Wanted, "leased", fmt.Sprint(f.Leased), fmt.Sprint(max(f.Wanted, 1)))
-	confirmed := r.ConfirmedOf(f.Leased)
+	need(f.Wanted > 0 && f.Places >= f.Wanted, "leased", fmt.Sprint(f.Places), fmt.Sprint(max(f.Wanted, 1)))
+	confirmed := r.ConfirmedOf(f.Places)
 	need(f.Confirmed >= confirmed, "confirmed", fmt.Sprint(f.Confirmed), fmt.Sprint(confirmed))
 	need(f.Confirmed < confirmed || f.Heard >= confirmed, "heard", fmt.Sprint(f.Heard), fmt.Sprint(confirmed))
-	resolved := atLeast(f.Leased, orOne(r.Resolved))
+	resolved := r.ResolvedOf(f.Leased)
 	need(f.Confirmed+f.Goodbye+f.Harmed >= resolved, "resolved", fmt.Sprint(f.Confirmed+f.Goodbye+f.Harmed), fmt.Sprint(resolved))
 	need(f.Boots >= r.Boots, "boots", fmt.Sprint(f.Boots), fmt.Sprint(r.Boots))
 	need(f.HostHours >= r.HostHours, "host_hours", fmt.Sprintf("%.1f", f.HostHours), fmt.Sprintf("%.1f", r.HostHours))
 	if r.ExcessBelow > 0 {
-		bound := UpperBound(f.Harmed, f.Confirmed+f.Harmed)
-		need(bound <= r.ExcessBelow, "excess_below", fmt.Sprintf("%.2g", bound), fmt.Sprintf("%.2g", r.ExcessBelow))
+		bound := UpperBound(f.Blamed, f.Confirmed+f.Blamed)
+		most := max(r.ExcessBelow, UpperBound(0, r.ConfirmedOf(f.Wanted))) // a ring that is too small to show it must be without harm
+		need(bound <= most, "excess_below", fmt.Sprintf("%.2g", bound), fmt.Sprintf("%.2g", r.ExcessBelow))
 	}
+	need(r.Strata == 0 || f.Large >= 0 && f.Seen >= f.Large, "strata", fmt.Sprint(f.Seen), fmt.Sprint(max(f.Large, 1)))
 	need(f.Baked >= time.Duration(r.Bake), "bake", f.Baked.Round(time.Second).String(), r.Bake.String())
-	return lacks
+	return append(lacks, missingGates(r.Gates, f.Gates)...)
 }
 
-// ConfirmedOf is how many hosts must confirm, and be heard during the bake, of a ring that leased so many.
+// ConfirmedOf is how many hosts must confirm, and be heard during the bake, of a ring with so many places taken.
 func (r Requirement) ConfirmedOf(leased int64) int64 { return atLeast(leased, orOne(r.Confirmed)) }
+
+// ResolvedOf is how many hosts must have an outcome of a ring that leased so many.
+func (r Requirement) ResolvedOf(leased int64) int64 { return atLeast(leased, orOne(r.Resolved)) }
 
 // Check lists what is wrong with the requirement; path prefixes each problem.
 func (r Requirement) Check(path string) []fault.Problem {
@@ -81,13 +99,14 @@ func (r Requirement) Check(path string) []fault.Problem {
 	share("confirmed", r.Confirmed)
 	share("resolved", r.Resolved)
 	share("excess_below", r.ExcessBelow)
+	share("strata", r.Strata)
 	if r.Confirmed > 0 && r.Confirmed < 0.5 {
 		problems = append(problems, fault.Problem{Path: path + ".confirmed", Message: fmt.Sprintf("must be at least 0.5: a ring that mostly failed proves nothing, is %g", r.Confirmed)})
 	}
 	if r.Bake < 0 || r.Boots < 0 || !(r.HostHours >= 0) {
 		problems = append(problems, fault.Problem{Path: path, Message: "bake, boots and host_hours must not be negative"})
 	}
-	return problems
+	return append(problems, checkGates(path+".gates", r.Gates)...)
 }
 
 // UpperBound is the 99 % upper confidence bound on the share of harmed hosts after seeing harmed of n: Garwood's bound for a Poisson

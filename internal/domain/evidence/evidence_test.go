@@ -70,7 +70,7 @@ func atMost(k, n int64, p float64) float64 {
 
 func TestMissing(t *testing.T) {
 	t.Parallel()
-	met := evidence.Facts{Wanted: 10, Leased: 10, Confirmed: 10, Heard: 10, Boots: 5, HostHours: 2, Baked: time.Hour}
+	met := evidence.Facts{Wanted: 10, Leased: 10, Places: 10, Confirmed: 10, Heard: 10, Boots: 5, HostHours: 2, Baked: time.Hour}
 	with := func(change func(*evidence.Facts)) evidence.Facts {
 		f := met
 		change(&f)
@@ -82,28 +82,47 @@ func TestMissing(t *testing.T) {
 		f    evidence.Facts
 		want []string
 	}{
-		"all there":             {full, met, nil},
-		"nothing asked":         {evidence.Requirement{}, met, nil},
-		"nothing known":         {full, evidence.Facts{}, []string{"leased 0 of 1", "confirmed 0 of 1", "resolved 0 of 1", "boots 0 of 5", "host_hours 0.0 of 2.0", "excess_below 1 of 0.47", "bake 0s of 1h0m0s"}},
-		"nothing at all":        {evidence.Requirement{}, evidence.Facts{}, []string{"leased 0 of 1", "confirmed 0 of 1", "resolved 0 of 1"}},
-		"not full":              {full, with(func(f *evidence.Facts) { f.Wanted = 11 }), []string{"leased 10 of 11"}},
-		"more than wanted":      {full, with(func(f *evidence.Facts) { f.Wanted = 9 }), nil},
-		"one unconfirmed":       {evidence.Requirement{}, with(func(f *evidence.Facts) { f.Confirmed = 9 }), []string{"confirmed 9 of 10", "resolved 9 of 10"}},
-		"one said goodbye":      {evidence.Requirement{}, with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 9, 1 }), []string{"confirmed 9 of 10"}},
-		"nine of ten will do":   {evidence.Requirement{Confirmed: 0.9}, with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 9, 1 }), nil},
-		"shares are rounded up": {evidence.Requirement{Confirmed: 0.91}, with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 9, 1 }), []string{"confirmed 9 of 10"}},
-		"some unresolved":       {evidence.Requirement{Confirmed: 0.5, Resolved: 0.8}, with(func(f *evidence.Facts) { f.Confirmed, f.Harmed = 7, 1 }), nil},
-		"too many unresolved":   {evidence.Requirement{Confirmed: 0.5, Resolved: 0.8}, with(func(f *evidence.Facts) { f.Confirmed = 7 }), []string{"resolved 7 of 8"}},
-		"only goodbyes":         {evidence.Requirement{Confirmed: 0.5}, with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 0, 10 }), []string{"confirmed 0 of 5"}},
-		"not heard":             {full, with(func(f *evidence.Facts) { f.Heard = 9 }), []string{"heard 9 of 10"}},
-		"boots":                 {full, with(func(f *evidence.Facts) { f.Boots = 4 }), []string{"boots 4 of 5"}},
-		"host hours":            {full, with(func(f *evidence.Facts) { f.HostHours = 1.5 }), []string{"host_hours 1.5 of 2.0"}},
-		"bake":                  {full, with(func(f *evidence.Facts) { f.Baked = time.Hour - time.Second }), []string{"bake 59m59s of 1h0m0s"}},
-		"excess":                {full, with(func(f *evidence.Facts) { f.Leased, f.Wanted, f.Harmed = 11, 11, 1 }), []string{"confirmed 10 of 11", "excess_below 0.6 of 0.47"}},
+		"all there":               {full, met, nil},
+		"nothing asked":           {evidence.Requirement{}, met, nil},
+		"nothing known":           {full, evidence.Facts{}, []string{"leased 0 of 1", "confirmed 0 of 1", "resolved 0 of 1", "boots 0 of 5", "host_hours 0.0 of 2.0", "bake 0s of 1h0m0s"}},
+		"nothing at all":          {evidence.Requirement{}, evidence.Facts{}, []string{"leased 0 of 1", "confirmed 0 of 1", "resolved 0 of 1"}},
+		"not full":                {full, with(func(f *evidence.Facts) { f.Wanted = 11 }), []string{"leased 10 of 11"}},
+		"more than wanted":        {full, with(func(f *evidence.Facts) { f.Wanted = 9 }), nil},
+		"one unconfirmed":         {evidence.Requirement{}, with(func(f *evidence.Facts) { f.Confirmed = 9 }), []string{"confirmed 9 of 10", "resolved 9 of 10"}},
+		"one said goodbye":        {evidence.Requirement{}, with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 9, 1 }), []string{"confirmed 9 of 10"}},
+		"nine of ten will do":     {evidence.Requirement{Confirmed: 0.9}, with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 9, 1 }), nil},
+		"shares are rounded up":   {evidence.Requirement{Confirmed: 0.91}, with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 9, 1 }), []string{"confirmed 9 of 10"}},
+		"some unresolved":         {evidence.Requirement{Confirmed: 0.5, Resolved: 0.8}, with(func(f *evidence.Facts) { f.Confirmed, f.Harmed = 7, 1 }), nil},
+		"too many unresolved":     {evidence.Requirement{Confirmed: 0.5, Resolved: 0.8}, with(func(f *evidence.Facts) { f.Confirmed = 7 }), []string{"resolved 7 of 8"}},
+		"only goodbyes":           {evidence.Requirement{Confirmed: 0.5}, with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 0, 10 }), []string{"confirmed 0 of 5"}},
+		"not heard":               {full, with(func(f *evidence.Facts) { f.Heard = 9 }), []string{"heard 9 of 10"}},
+		"boots":                   {full, with(func(f *evidence.Facts) { f.Boots = 4 }), []string{"boots 4 of 5"}},
+		"host hours":              {full, with(func(f *evidence.Facts) { f.HostHours = 1.5 }), []string{"host_hours 1.5 of 2.0"}},
+		"bake":                    {full, with(func(f *evidence.Facts) { f.Baked = time.Hour - time.Second }), []string{"bake 59m59s of 1h0m0s"}},
+		"excess":                  {full, with(func(f *evidence.Facts) { f.Leased, f.Places, f.Wanted, f.Harmed, f.Blamed = 11, 11, 11, 1, 1 }), []string{"confirmed 10 of 11", "excess_below 0.6 of 0.47"}},
+		"a place is given again":  {full, with(func(f *evidence.Facts) { f.Leased, f.Goodbye = 11, 1 }), nil},
+		"it has to be taken":      {full, with(func(f *evidence.Facts) { f.Places, f.Confirmed, f.Heard, f.Goodbye = 9, 9, 9, 1 }), []string{"leased 9 of 10", "excess_below 0.51 of 0.47"}},
+		"all of them resolved":    {full, with(func(f *evidence.Facts) { f.Leased = 11 }), []string{"resolved 10 of 11"}},
+		"harm that is not blamed": {full, with(func(f *evidence.Facts) { f.Leased, f.Harmed = 11, 1 }), nil},
+		"every stratum":           {evidence.Requirement{Strata: 0.01}, with(func(f *evidence.Facts) { f.Large, f.Seen = 3, 3 }), nil},
+		"a stratum unseen":        {evidence.Requirement{Strata: 0.01}, with(func(f *evidence.Facts) { f.Large, f.Seen = 3, 2 }), []string{"strata 2 of 3"}},
+		"strata not counted":      {evidence.Requirement{Strata: 0.01}, with(func(f *evidence.Facts) { f.Large = -1 }), []string{"strata 0 of 1"}},
+		"only small strata":       {evidence.Requirement{Strata: 0.01}, met, nil},
+		"strata not asked for":    {full, with(func(f *evidence.Facts) { f.Large = 3 }), nil},
 		"goodbyes prove nothing about excess": {
-			evidence.Requirement{Confirmed: 0.5, ExcessBelow: 0.47},
-			with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 5, 5 }),
-			[]string{"excess_below 0.92 of 0.47"},
+			evidence.Requirement{Confirmed: 0.8, ExcessBelow: 0.47},
+			with(func(f *evidence.Facts) { f.Confirmed, f.Goodbye = 7, 3 }),
+			[]string{"confirmed 7 of 8", "excess_below 0.66 of 0.47"},
+		},
+		"too small to show it": {
+			evidence.Requirement{ExcessBelow: 0.01},
+			with(func(f *evidence.Facts) { f.Wanted, f.Leased, f.Places, f.Confirmed, f.Heard = 3, 3, 3, 3, 3 }),
+			nil,
+		},
+		"then nobody may be harmed": {
+			evidence.Requirement{Confirmed: 0.9, ExcessBelow: 0.01},
+			with(func(f *evidence.Facts) { f.Confirmed, f.Heard, f.Harmed, f.Blamed = 9, 9, 1, 1 }),
+			[]string{"excess_below 0.66 of 0.01"},
 		},
 	} {
 		var got []string
@@ -123,12 +142,18 @@ func TestCheck(t *testing.T) {
 		r    evidence.Requirement
 		want []string
 	}{
-		"nothing":      {evidence.Requirement{}, nil},
-		"sound":        {evidence.Requirement{Confirmed: 0.9, Resolved: 1, Bake: 1, Boots: 1, HostHours: 1, ExcessBelow: 0.01}, nil},
-		"no shares":    {evidence.Requirement{Confirmed: 1.1, Resolved: -0.1, ExcessBelow: 2}, []string{"e.confirmed", "e.resolved", "e.excess_below"}},
-		"not a number": {evidence.Requirement{Confirmed: nan, Resolved: nan, ExcessBelow: nan, HostHours: nan}, []string{"e.confirmed", "e.resolved", "e.excess_below", "e"}},
-		"mostly bad":   {evidence.Requirement{Confirmed: 0.4}, []string{"e.confirmed"}},
-		"negative":     {evidence.Requirement{Bake: -1, Boots: -1, HostHours: -1}, []string{"e"}},
+		"nothing": {evidence.Requirement{}, nil},
+		"sound":   {evidence.Requirement{Confirmed: 0.9, Resolved: 1, Bake: 1, Boots: 1, HostHours: 1, ExcessBelow: 0.01, Strata: 0.001}, nil},
+		"no shares": {
+			evidence.Requirement{Confirmed: 1.1, Resolved: -0.1, ExcessBelow: 2, Strata: 1.5},
+			[]string{"e.confirmed", "e.resolved", "e.excess_below", "e.strata"},
+		},
+		"not a number": {
+			evidence.Requirement{Confirmed: nan, Resolved: nan, ExcessBelow: nan, Strata: nan, HostHours: nan},
+			[]string{"e.confirmed", "e.resolved", "e.excess_below", "e.strata", "e"},
+		},
+		"mostly bad": {evidence.Requirement{Confirmed: 0.4}, []string{"e.confirmed"}},
+		"negative":   {evidence.Requirement{Bake: -1, Boots: -1, HostHours: -1}, []string{"e"}},
 	} {
 		var got []string
 		for _, problem := range test.r.Check("e") {

@@ -2,8 +2,11 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
@@ -32,8 +35,8 @@ type Attributes struct {
 // Labels are key/value pairs that an endpoint's owner gave it when it joined.
 type Labels map[string]string
 
-// Selector picks endpoints: every key must have one of its values. Keys are attribute names ("os", "site", ...), "tenant", or
-// "label.<key>". An empty selector picks everything.
+// Selector picks endpoints: every key must have one of its values. Keys are attribute names ("os", "site", ...), "tenant", "consumer",
+// or "label.<key>". An empty selector picks everything.
 type Selector map[string][]string
 
 // Subject is what a selector looks at.
@@ -41,6 +44,7 @@ type Subject struct {
 	Tenant     TenantID   `json:"tenant"`
 	Attributes Attributes `json:"attributes"`
 	Labels     Labels     `json:"labels,omitempty"`
+	Consumer   string     `json:"consumer,omitempty"` // version of what reads the component at hand; empty if the host does not say
 }
 
 // Matches tells whether the selector picks the subject.
@@ -53,6 +57,67 @@ func (s Selector) Matches(subject Subject) bool {
 	return true
 }
 
+// MayMatch is Matches where being picked is the safe side, and the selector may be newer than this version: a key that is not known here
+// counts as matching. What a subject has no value for is not unknown: its value is empty.
+func (s Selector) MayMatch(subject Subject) bool {
+	for key, values := range s {
+		if known(key) && !slices.Contains(values, subject.value(key)) {
+			return false
+		}
+	}
+	return true
+}
+
+// String writes the selector for people, in a fixed order.
+func (s Selector) String() string {
+	if len(s) == 0 {
+		return "all hosts"
+	}
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(s)) {
+		var values []string
+		for _, value := range s[key] {
+			values = append(values, cmp.Or(value, "unknown"))
+		}
+		parts = append(parts, key+" "+strings.Join(values, " or "))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// SliceOf is the slice of the fleet that a subject is in: a selector of its own values of the keys.
+func SliceOf(subject Subject, keys []string) Selector {
+	s := make(Selector, len(keys))
+	for _, key := range keys {
+		s[key] = []string{subject.value(key)}
+	}
+	return s
+}
+
+// Stratum names the slice of the fleet that a subject is in, for people and as a key: its values of the keys, in their order. Different
+// slices by the same keys have different names, whatever hosts call themselves.
+func Stratum(subject Subject, keys []string) string {
+	var b strings.Builder
+	for _, key := range keys {
+		value := subject.value(key)
+		if value == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		if strings.ContainsAny(value, `,"`) {
+			value = strconv.Quote(value) // or it could pass for several
+		}
+		b.WriteString(key)
+		b.WriteByte(' ')
+		b.WriteString(value)
+	}
+	if b.Len() == 0 {
+		return "hosts that say nothing of themselves"
+	}
+	return b.String()
+}
+
 // Check lists what is wrong with the selector; path prefixes each problem.
 func (s Selector) Check(path string) []fault.Problem {
 	var problems []fault.Problem
@@ -60,7 +125,7 @@ func (s Selector) Check(path string) []fault.Problem {
 		where := path + "." + key
 		if !known(key) {
 			problems = append(problems, fault.Problem{Path: where, Message: fmt.Sprintf(
-				"unknown attribute; use tenant, os, version, kernel, arch, class, region, site or label.<key> (got %q)", key)})
+				"unknown attribute; use tenant, consumer, os, version, kernel, arch, class, region, site or label.<key> (got %q)", key)})
 		}
 		if len(values) == 0 {
 			problems = append(problems, fault.Problem{Path: where, Message: "has no values, so it matches nothing; list at least one"})
@@ -77,6 +142,8 @@ func (s Subject) value(key string) string {
 	switch key {
 	case "tenant":
 		return string(s.Tenant)
+	case "consumer":
+		return s.Consumer
 	case "os":
 		return s.Attributes.OS
 	case "version":
@@ -100,5 +167,5 @@ func known(key string) bool {
 	if label, ok := strings.CutPrefix(key, "label."); ok {
 		return label != ""
 	}
-	return slices.Contains([]string{"tenant", "os", "version", "kernel", "arch", "class", "region", "site"}, key)
+	return slices.Contains([]string{"tenant", "consumer", "os", "version", "kernel", "arch", "class", "region", "site"}, key)
 }

@@ -7,16 +7,20 @@
 //
 //	         Directed              Fetched            Leased              Swapped             Proved
 //	idle ───────────────► fetching ───────► ready ───────────► activating ───────► proving ──────────► idle
-//	 ▲                       │                ▲                     │ SwapFailed       │ Broke, recalled
+//	 ▲                       │                ▲                     │ SwapFailed       │ Broke, barred
 //	 │◄──────────────────────┘ Failed         └─────────────────────┘                  ▼
 //	 │                                            Proved           Restored
-//	 └───────────────────────────────── recovering ◄──────────── reverting ◄── Broke or recalled while idle
+//	 └───────────────────────────────── recovering ◄──────────── reverting ◄── Broke or barred while idle
 //
 // Only [Leased] leads to activating, and only with a lease that names this release and has not expired (I1). A lease that cannot be used
 // is reported as rejected, so that nobody waits for its outcome. Whatever happens from activating on, the way back to the last-known-good
 // slot needs no lease, no network and no space (I5).
 //
-// A recall binds in every phase: what runs or is next is left, and what was recalled is never gone back to. Where there is nothing to go
-// back to, the component is taken away, and the recovery is over once that is done. A recovery whose probes keep failing is not the end
-// either: after a while a release that the host has not refused may take over.
+// Barred is what was recalled, or is held for this host. That binds in every phase: what runs or is next is left, and what is barred is
+// not gone back to. Where there is nothing to go back to, the component is taken away, and the recovery is over once that is done. A
+// recovery whose probes keep failing is not the end either: after a while a release that the host has not refused may take over.
+//
+// A recall is remembered and binds for ever. A hold binds while the directive at hand has it, and is not remembered: what it was for may
+// be tried again without it. What was done for it stays done. A way back that was begun goes on without the directive, however often
+// the agent dies on it, and a release that was dropped from the way back does not return to it.
 package install

@@ -11,12 +11,13 @@ import (
 //sumtype:decl
 type Event interface{ event() }
 
-// Directed is a verified directive: what should run, what is being rolled out, what must never run.
+// Directed is a verified directive: what should run, what is being rolled out, what must never run, what must not run here for now.
 type Directed struct {
 	At        time.Time
 	Stable    *Target
 	Candidate *Target
 	Recalls   []Recall
+	Holds     []Hold // those that pick this host
 }
 
 // Fetched tells that the release is downloaded, verified, staged in a slot and passed its preflight.

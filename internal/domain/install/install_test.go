@@ -19,7 +19,7 @@ import (
 
 // TestScenarios plays the files of testdata, one behaviour a file. Commands (every one takes t=+10s, the time since the one before):
 //
-//	directed [stable=v1] [candidate=v2] [rollout=r9] [paused] [recall=(v1,v2)]     rollout and paused are of the candidate
+//	directed [stable=v1] [candidate=v2] [rollout=r9] [paused] [recall=(v1,v2)] [hold=(v1,v2) why=(x)]  rollout, paused: of the candidate
 //	fetched v2 [artifact=v1]
 //	failed v2 why=(no route) [final]
 //	leased v2 [rollout=r9] [expires=5m]
@@ -215,9 +215,12 @@ func (h *host) directed(t *testing.T, d *datadriven.TestData) install.Directed {
 		e.Candidate.Paused = d.HasArg("paused")
 	}
 	for _, arg := range d.CmdArgs {
-		if arg.Key == "recall" {
-			for _, name := range arg.Vals {
+		for _, name := range arg.Vals {
+			switch arg.Key {
+			case "recall":
 				e.Recalls = append(e.Recalls, install.Recall{Manifest: manifest(name), Artifacts: []release.Digest{artifact(name)}})
+			case "hold":
+				e.Holds = append(e.Holds, install.Hold{Manifest: manifest(name), Why: text(t, d, "why", "")})
 			}
 		}
 	}

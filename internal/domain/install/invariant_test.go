@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -194,6 +195,51 @@ func (s *story) blame(c chapter) {
 	for _, effect := range c.effects {
 		if r, ok := effect.(install.Report); ok && (r.Outcome == install.Crashed || r.Outcome == install.Reverted) {
 			s.harmed[r.Release.Manifest], s.harmed[r.Release.Artifact] = "it "+r.Outcome, "it "+r.Outcome
+		}
+	}
+}
+
+// What a directive holds for this host is neither prepared, run nor gone back to by it; but unlike a recall a hold leaves no trace: nothing
+// is refused or recalled because of it, and nothing is reported of what was only prepared.
+func TestHeld(t *testing.T) {
+	t.Parallel()
+	explore(t, func(t *rapid.T, _ *story, c chapter) {
+		e, ok := c.event.(install.Directed)
+		if !ok || len(e.Holds) == 0 {
+			return
+		}
+		held := func(i install.Installed) bool {
+			return i.Manifest != "" && slices.ContainsFunc(e.Holds, func(h install.Hold) bool { return h.Manifest == i.Manifest })
+		}
+		leaves := c.after.Phase == install.Reverting || c.after.Phase == install.Recovering
+		if !leaves && held(c.after.Next) {
+			t.Fatalf("%#v left %+v next in phase %s, which is held", e, c.after.Next, c.after.Phase)
+		}
+		if held(c.after.Current) && c.after.Phase != install.Reverting && c.after.Phase != install.Activating {
+			t.Fatalf("%#v left %+v running in phase %s, which is held", e, c.after.Current, c.after.Phase)
+		}
+		if held(c.after.Good) || held(c.after.Previous) {
+			t.Fatalf("%#v left a held release on the way back: good %+v, previous %+v", e, c.after.Good, c.after.Previous)
+		}
+		leavesNoTrace(t, c, e)
+	})
+}
+
+// leavesNoTrace compares what came of a directive with what would have come of it without its holds.
+func leavesNoTrace(t *rapid.T, c chapter, e install.Directed) {
+	e.Holds = nil
+	free, effects := install.Step(c.before, e)
+	if !slices.Equal(free.Recalled, c.after.Recalled) {
+		t.Fatalf("%#v recalls %v, without its holds %v", c.event, c.after.Recalled, free.Recalled)
+	}
+	for _, r := range c.after.Refused {
+		if !slices.Contains(free.Refused, r) && !slices.Contains(c.before.Refused, r) {
+			t.Fatalf("%#v made the host refuse %+v", c.event, r)
+		}
+	}
+	for _, effect := range c.effects {
+		if r, ok := effect.(install.Report); ok && !slices.Contains(effects, effect) {
+			t.Fatalf("%#v made the host report %+v", c.event, r)
 		}
 	}
 }

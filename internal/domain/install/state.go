@@ -67,6 +67,13 @@ type Recall struct {
 	Artifacts []release.Digest
 }
 
+// Hold names a release that this host does not get for as long as the directive at hand says so, and why. Unlike a recall it is not
+// remembered: once it is lifted, the host may ask for the release again.
+type Hold struct {
+	Manifest release.Digest
+	Why      string
+}
+
 // State is all that the machine remembers of one component.
 type State struct {
 	Component string    `json:"component"`
@@ -82,7 +89,7 @@ type State struct {
 	Tries     int       `json:"tries,omitempty"`   // failed tries, or deaths while proving
 	Watched   time.Time `json:"watched,omitzero"`  // late harm of Current is looked for until then
 	Refused   []Refusal `json:"refused,omitempty"` // newest last, at most maxRefused
-	Harmed    bool      `json:"harmed,omitempty"`  // going back because of harm, not of a recall
+	Harmed    bool      `json:"harmed,omitempty"`  // going back because of harm, not of a recall or a hold
 
 	// Recalled has the digests of manifests and artifacts that must not run again. It never forgets: once it is full, newer recalls bind
 	// only while the directive at hand names them. So whoever steals the directive's key cannot flood older recalls away (I9).
@@ -135,10 +142,12 @@ func (s State) Refuses(t time.Time) []release.Digest {
 	return all
 }
 
+const wasRecalled = "it was recalled"
+
 // refused tells whether this host does not try the release, and why.
 func (s State) refused(manifest, artifact release.Digest, at time.Time) (string, bool) {
 	if s.recalled(Installed{Manifest: manifest, Artifact: artifact}) {
-		return "it was recalled", true
+		return wasRecalled, true
 	}
 	for _, r := range s.Refused {
 		same := r.Manifest == manifest || artifact != "" && r.Artifact == artifact

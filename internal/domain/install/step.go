@@ -46,6 +46,7 @@ func Step(s State, e Event) (State, []Effect) {
 
 type turn struct {
 	State
+	holds   []Hold // of the directive at hand
 	effects []Effect
 }
 
@@ -60,14 +61,15 @@ func (t *turn) idle(why string) {
 	t.RetryAt, t.Tries, t.Paused, t.Harmed = time.Time{}, 0, false, false
 }
 
-// directed takes in recalls first: they bind in every phase. Then it turns to what should run.
+// directed takes in recalls and holds first: they bind in every phase. Then it turns to what should run.
 func (t *turn) directed(e Directed) {
 	t.recall(e.Recalls)
+	t.holds = e.Holds
 	lost := t.disown()
 	switch t.Phase {
 	case Activating, Proving:
-		if t.State.recalled(t.Next) {
-			t.revert(false, "it was recalled")
+		if why, barred := t.barred(t.Next); barred {
+			t.revert(false, why)
 		}
 	case Reverting, Recovering:
 		if lost {
@@ -76,12 +78,12 @@ func (t *turn) directed(e Directed) {
 			t.moveOn(e)
 		}
 	case Idle, Fetching, Ready:
-		if t.State.recalled(t.Current) {
-			t.revert(false, "it was recalled")
+		if why, barred := t.barred(t.Current); barred {
+			t.revert(false, why)
 			break
 		}
 		if t.State.recalled(t.Next) {
-			t.reject(e.At, "it was recalled", time.Time{})
+			t.reject(e.At, wasRecalled, time.Time{})
 		}
 		t.turnTo(e)
 	}
@@ -112,12 +114,25 @@ func (t *turn) recall(recalls []Recall) {
 	t.Recalled = all
 }
 
-// disown drops what was recalled from the way back, and tells whether the last-known-good release is another one now.
+// barred tells whether a release must not run here, for good or for now, and why.
+func (t *turn) barred(i Installed) (why string, barred bool) {
+	if t.State.recalled(i) {
+		return wasRecalled, true
+	}
+	for _, h := range t.holds {
+		if h.Manifest == i.Manifest && i.Manifest != "" {
+			return "it is held for this host: " + h.Why, true
+		}
+	}
+	return "", false
+}
+
+// disown drops what is barred from the way back, and tells whether the last-known-good release is another one now.
 func (t *turn) disown() bool {
-	if t.State.recalled(t.Previous) {
+	if _, barred := t.barred(t.Previous); barred {
 		t.Previous = Installed{}
 	}
-	if !t.State.recalled(t.Good) {
+	if _, barred := t.barred(t.Good); !barred {
 		return false
 	}
 	t.Good, t.Previous = t.Previous, Installed{}
@@ -133,7 +148,7 @@ func (t *turn) moveOn(e Directed) {
 		return
 	}
 	if !t.Harmed { // its lease may be open still
-		t.report(e.At, Goodbye, t.Next, "it was recalled before it was proved; what runs now fails too: "+t.Why)
+		t.report(e.At, Goodbye, t.Next, "it was left before it was proved; what runs now fails too: "+t.Why)
 	}
 	t.idle("")
 	t.turnTo(e)
@@ -171,7 +186,10 @@ func (t *turn) choose(e Directed) (want *Target, why string) {
 		if x == nil || x.Manifest == t.Current.Manifest {
 			return false
 		}
-		reason, no := t.refused(x.Manifest, "", e.At)
+		reason, no := t.barred(Installed{Manifest: x.Manifest})
+		if !no {
+			reason, no = t.refused(x.Manifest, "", e.At)
+		}
 		if no {
 			why = fmt.Sprintf("does not try %s: %s", x.Version, reason)
 		}

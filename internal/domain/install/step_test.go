@@ -22,6 +22,7 @@ func TestDirectedTwiceIsHarmless(t *testing.T) {
 		{At: h.now},
 		{At: h.now, Stable: target("v1"), Recalls: []install.Recall{{Manifest: "m", Artifacts: []release.Digest{"a"}}}},
 		{At: h.now, Stable: target("v1"), Candidate: target("v2")},
+		{At: h.now, Stable: target("v1"), Candidate: target("v2"), Holds: []install.Hold{{Manifest: manifest("v2"), Why: "crashes here"}}},
 		flood(h.now, 256),
 	} {
 		h.step(t, e)

@@ -3,6 +3,7 @@ package install_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,6 +157,9 @@ func (s *story) directive() install.Event {
 		recall := install.Recall{Manifest: manifest(name), Artifacts: []release.Digest{bytesOf(name), ""}}
 		e.Recalls = append(e.Recalls, recall, install.Recall{})
 	}
+	if s.pick(6) == 5 {
+		e.Holds = append(e.Holds, install.Hold{}, install.Hold{Manifest: manifest(s.version()), Why: "crashes here"})
+	}
 	return e
 }
 
@@ -210,7 +214,7 @@ func (s *story) shown() install.Slot {
 }
 
 // tally counts what the stories of a test were about, so that a test that proves nothing fails.
-type tally struct{ activated, confirmed, harmed, late, recalled, recovered, resumed, goodbyes, moved int }
+type tally struct{ activated, confirmed, harmed, late, recalled, held, recovered, resumed, goodbyes, moved int }
 
 func (n *tally) note(c chapter) {
 	_, restarted := c.event.(install.Restarted)
@@ -223,7 +227,9 @@ func (n *tally) note(c chapter) {
 	entered := func(p install.Phase) bool { return c.after.Phase == p && c.before.Phase != p }
 	count(&n.activated, entered(install.Activating))
 	count(&n.resumed, restarted && active)
-	count(&n.recalled, entered(install.Reverting) && !c.after.Harmed)
+	held := strings.Contains(c.after.Why, "is held")
+	count(&n.recalled, entered(install.Reverting) && !c.after.Harmed && !held)
+	count(&n.held, entered(install.Reverting) && held)
 	count(&n.late, entered(install.Reverting) && c.after.Harmed && !active)
 	count(&n.moved, c.before.Phase == install.Recovering && c.after.Phase == install.Fetching)
 	for _, e := range c.effects {
@@ -250,7 +256,7 @@ func explore(t *testing.T, check func(t *rapid.T, s *story, c chapter)) {
 		}
 	})
 	t.Logf("the stories: %+v", seen)
-	if slices.Min([]int{seen.activated, seen.confirmed, seen.harmed, seen.late, seen.recalled, seen.recovered, seen.resumed}) == 0 {
+	if slices.Min([]int{seen.activated, seen.confirmed, seen.harmed, seen.late, seen.recalled, seen.held, seen.recovered, seen.resumed}) == 0 {
 		t.Fatalf("the stories prove nothing: %+v", seen)
 	}
 }

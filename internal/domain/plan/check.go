@@ -2,10 +2,10 @@ package plan
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
+	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
 	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
@@ -22,6 +22,9 @@ func (p Plan) Check() []fault.Problem {
 	c.share("caps.site", p.Caps.Site)
 	c.require(p.Watch > 0, "watch", "must be positive, is %s", p.Watch)
 	c.problems = append(c.problems, p.Breaker.Check("breaker")...)
+	c.problems = append(c.problems, p.Calendar.Check("calendar")...)
+	c.strata(p.Strata)
+	c.emergency(p)
 	c.budget(p)
 	return c.problems
 }
@@ -57,10 +60,13 @@ func (c *checker) rings(p Plan) {
 		c.require(!names[r.Name], path+".name", "is used by an earlier ring: %q", r.Name)
 		names[r.Name] = true
 		c.require((r.Hosts > 0) != (r.Share > 0), path, "needs either hosts (above 0) or share (above 0), not both")
-		c.require(r.Hosts >= 0, path+".hosts", "must be above 0, is %d", r.Hosts)
+		c.require(r.Hosts >= 0 && r.Hosts <= MaxHosts, path+".hosts", "must be above 0 and at most %d, is %d", int64(MaxHosts), r.Hosts)
 		c.share(path+".share", r.Share)
 		c.problems = append(c.problems, r.Select.Check(path+".select")...)
+		c.problems = append(c.problems, r.Prefer.Check(path+".prefer")...)
 		c.problems = append(c.problems, r.Evidence.Check(path+".evidence")...)
+		c.reaches(path+".evidence", r)
+		c.require(!r.Holdback || i == len(p.Rings)-1, path+".holdback", "only the last ring can be kept back")
 		if i > 0 {
 			c.grows(path, p.Rings[i-1], r)
 		}
@@ -69,6 +75,14 @@ func (c *checker) rings(p Plan) {
 		c.require(p.Rings[0].Share == 0, "rings[0].share", "the first ring must be an absolute number of hosts: a share of a large fleet is many")
 		c.require(n == 1 || p.Rings[n-1].Share == 1, fmt.Sprintf("rings[%d].share", n-1), "the last ring must reach the rest of the fleet: share: 1")
 	}
+}
+
+// reaches asks for no bound that the ring cannot show even if nobody is harmed.
+func (c *checker) reaches(path string, r Ring) {
+	e := r.Evidence
+	best := evidence.UpperBound(0, e.ConfirmedOf(r.Hosts))
+	c.require(r.Hosts <= 0 || !(e.ExcessBelow > 0) || best <= e.ExcessBelow, path+".excess_below",
+		"cannot be shown by %d hosts: if none of them is harmed, the bound is %.2g, above %g", r.Hosts, best, e.ExcessBelow)
 }
 
 func (c *checker) grows(path string, before, r Ring) {
@@ -85,6 +99,8 @@ func (c *checker) grows(path string, before, r Ring) {
 func (c *checker) window(w Window) {
 	c.require(w.Start > 0, "window.start", "must be above 0, is %d", w.Start)
 	c.require(w.Growth >= 1 && w.Growth <= 10, "window.growth", "must be between 1 and 10, is %g", w.Growth)
+	c.require(!(w.Growth > 1) || w.Start <= 0 || w.Growth*float64(w.Start) >= float64(w.Start+1), "window.growth",
+		"never adds a host to a window of %d: %g x %d is less than %d", w.Start, w.Growth, w.Start, w.Start+1)
 	c.require(w.Max >= w.Start, "window.max", "must not be below window.start: %d is below %d", w.Max, w.Start)
 }
 
@@ -93,67 +109,66 @@ func (c *checker) lease(l Lease) {
 	c.require(l.Deadline > l.Expires, "lease.deadline", "must be longer than lease.expires (%s), is %s", l.Expires, l.Deadline)
 }
 
-// budget compares the plan's bound with what its owner accepts, if the parts that make the bound are sound.
-func (c *checker) budget(p Plan) {
-	c.require(p.Budget.Hosts >= 0, "budget.hosts", "must be above 0, is %d", p.Budget.Hosts)
-	var parts checker
-	parts.window(p.Window)
-	if p.Budget.Hosts <= 0 || len(p.Rings) == 0 || p.Rings[0].Hosts <= 0 || len(parts.problems)+len(p.Breaker.Check("")) > 0 {
+// strata asks for keys that a selector knows.
+func (c *checker) strata(keys []string) {
+	for i, key := range keys {
+		path := fmt.Sprintf("strata[%d]", i)
+		c.require(!slices.Contains(keys[:i], key), path, "is named before: %q", key)
+		for _, problem := range (fleet.Selector{key: {""}}).Check("") {
+			c.require(false, path, "%s", problem.Message)
+		}
+	}
+}
+
+// emergency keeps what even an emergency must not leave out: the first two rings, the breaker, and a second person.
+func (c *checker) emergency(p Plan) {
+	c.require(p.Approvals >= 1 && p.Approvals <= 10, "approvals", "is how many people must agree; must be between 1 and 10, is %d", p.Approvals)
+	if !p.Emergency {
 		return
 	}
-	if bound := p.Bound(); bound.Hosts > p.Budget.Hosts {
-		c.require(false, "budget.hosts", "allows %d harmed hosts but the plan can harm %d; make window.start or the first ring smaller. %s",
-			p.Budget.Hosts, bound.Hosts, strings.Join(bound.Steps, "; "))
-	}
+	c.require(p.Approvals >= EmergencyApprovals, "approvals", "an emergency plan needs at least %d people, is %d", EmergencyApprovals, p.Approvals)
+	c.require(len(p.Rings) >= 3 && p.Rings[1].Hosts > 0, "rings", "an emergency plan keeps the first two rings, as absolute numbers of hosts, before it goes wide")
+	c.require(p.Breaker.Alpha >= breaker.DefaultAlpha && p.Breaker.Amber <= breaker.DefaultAmber && p.Breaker.Ceiling <= breaker.DefaultCeiling, "breaker",
+		"an emergency plan keeps the breaker: alpha at least %g, amber at most %d, ceiling at most %g", breaker.DefaultAlpha, breaker.DefaultAmber, breaker.DefaultCeiling)
 }
 
-// Within lists where wanted would expose more or sooner than the plan that was signed with the release allows.
-func Within(signed, wanted Plan) []fault.Problem {
+// budget compares the plan's bound with what its owner accepts, if the parts that make the bound are sound.
+func (c *checker) budget(p Plan) {
+	b := p.Budget
+	c.require(b.Hosts >= 0, "budget.hosts", "must be above 0, is %d", b.Hosts)
+	c.require(b.Site >= 0, "budget.site", "must be above 0, is %d", b.Site)
+	c.by(b.By)
+	if b.Hosts <= 0 && b.Site <= 0 || !p.boundable() {
+		return
+	}
+	bound := p.coveredBound(needsOf(covered(), p.Breaker))
+	if b.Hosts > 0 && bound.Hosts > b.Hosts {
+		c.require(false, "budget.hosts", "allows %s but the plan can harm %d; make the window's start or growth, or the first ring, smaller. %s",
+			harmed(b.Hosts), bound.Hosts, strings.Join(bound.above(b), "; "))
+	}
+	site := p.site(bound.Hosts)
+	c.require(b.Site <= 0 || site <= b.Site, "budget.site", "allows %s in a site of %d but the plan can harm %d of it; set caps.site to %g or less",
+		harmed(b.Site), SiteHosts, site, float64(b.Site)/SiteHosts)
+}
+
+func (c *checker) by(by string) {
+	c.require(by == "" || by == BySilence || by == ByReports, "budget.by", "must be %s or %s, is %q", BySilence, ByReports, by)
+}
+
+func harmed(n int64) string {
+	if n == 1 {
+		return "1 harmed host"
+	}
+	return fmt.Sprintf("%d harmed hosts", n)
+}
+
+// boundable tells whether the parts that make a bound are sound.
+func (p Plan) boundable() bool {
 	var c checker
-	c.require(len(wanted.Rings) >= len(signed.Rings), "rings", "has %d rings, the signed plan %q has %d", len(wanted.Rings), signed.Name, len(signed.Rings))
-	for i, r := range wanted.Rings[:min(len(wanted.Rings), len(signed.Rings))] {
-		path, s := fmt.Sprintf("rings[%d]", i), signed.Rings[i]
-		c.require(s.Share > 0 || r.Share == 0 && r.Hosts <= s.Hosts, path+".hosts", "is wider than the signed plan's %d hosts", s.Hosts)
-		c.require(s.Share == 0 || s.Share == 1 || r.Hosts <= signed.Size(i, 0, 0), path+".hosts",
-			"is %d, which may be wider than the signed plan's share of %g; write a share", r.Hosts, s.Share)
-		c.require(s.Share == 0 || r.Share == 0 || r.Share <= s.Share, path+".share", "is wider than the signed plan's %g", s.Share)
-		c.require(wanted.NotBefore(i) >= signed.NotBefore(i), path, "opens after %s, the signed plan after %s", wanted.NotBefore(i), signed.NotBefore(i))
-		c.require(sameSelector(s.Select, r.Select), path+".select", "picks other hosts than the signed plan")
-		c.asksAsMuch(path+".evidence", s.Evidence, r.Evidence)
+	c.window(p.Window)
+	c.share("", p.Caps.Site)
+	if len(p.Rings) > 0 {
+		c.problems = append(c.problems, p.Rings[0].Evidence.Check("")...)
 	}
-	c.caps(signed.Caps, wanted.Caps)
-	c.require(wanted.Window.Start <= signed.Window.Start, "window.start", "is %d, the signed plan has %d", wanted.Window.Start, signed.Window.Start)
-	c.require(wanted.Window.Growth <= signed.Window.Growth, "window.growth", "is %g, the signed plan has %g", wanted.Window.Growth, signed.Window.Growth)
-	c.require(wanted.Window.Max <= signed.Window.Max, "window.max", "is %d, the signed plan has %d", wanted.Window.Max, signed.Window.Max)
-	c.require(wanted.Lease.Expires <= signed.Lease.Expires, "lease.expires", "is %s, the signed plan has %s", wanted.Lease.Expires, signed.Lease.Expires)
-	c.require(wanted.Lease.Deadline <= signed.Lease.Deadline, "lease.deadline", "is %s, the signed plan has %s", wanted.Lease.Deadline, signed.Lease.Deadline)
-	c.require(wanted.Watch >= signed.Watch, "watch", "is %s, the signed plan has %s", wanted.Watch, signed.Watch)
-	c.require(wanted.Breaker.Amber <= signed.Breaker.Amber, "breaker.amber", "is %g, the signed plan has %g", wanted.Breaker.Amber, signed.Breaker.Amber)
-	c.require(wanted.Breaker.Ceiling <= signed.Breaker.Ceiling, "breaker.ceiling", "is %g, the signed plan has %g", wanted.Breaker.Ceiling, signed.Breaker.Ceiling)
-	c.require(wanted.Breaker.Alpha >= signed.Breaker.Alpha, "breaker.alpha", "is %g, the signed plan has %g", wanted.Breaker.Alpha, signed.Breaker.Alpha)
-	return c.problems
-}
-
-func sameSelector(a, b fleet.Selector) bool {
-	return maps.EqualFunc(a, b, func(x, y []string) bool {
-		x, y = slices.Sorted(slices.Values(x)), slices.Sorted(slices.Values(y))
-		return slices.Equal(x, y)
-	})
-}
-
-// asksAsMuch lists what the signed plan wants to see in a ring and the wanted one does not.
-func (c *checker) asksAsMuch(path string, signed, wanted evidence.Requirement) {
-	c.require(wanted.Confirmed >= signed.Confirmed, path+".confirmed", "is %g, the signed plan has %g", wanted.Confirmed, signed.Confirmed)
-	c.require(wanted.Resolved >= signed.Resolved, path+".resolved", "is %g, the signed plan has %g", wanted.Resolved, signed.Resolved)
-	c.require(wanted.Boots >= signed.Boots, path+".boots", "is %d, the signed plan has %d", wanted.Boots, signed.Boots)
-	c.require(wanted.HostHours >= signed.HostHours, path+".host_hours", "is %g, the signed plan has %g", wanted.HostHours, signed.HostHours)
-	c.require(signed.ExcessBelow == 0 || wanted.ExcessBelow > 0 && wanted.ExcessBelow <= signed.ExcessBelow, path+".excess_below",
-		"is %g, the signed plan has %g", wanted.ExcessBelow, signed.ExcessBelow)
-}
-
-// caps lists caps of the signed plan that the wanted one lifts.
-func (c *checker) caps(signed, wanted Caps) {
-	lifts := func(s, w float64) bool { return s > 0 && (w == 0 || w > s) }
-	c.require(!lifts(signed.Tenant, wanted.Tenant), "caps.tenant", "is %g, the signed plan has %g", wanted.Tenant, signed.Tenant)
-	c.require(!lifts(signed.Site, wanted.Site), "caps.site", "is %g, the signed plan has %g", wanted.Site, signed.Site)
+	return len(p.Rings) > 0 && p.Rings[0].Hosts > 0 && p.Rings[0].Hosts <= MaxHosts && len(c.problems)+len(p.Breaker.Check("")) == 0
 }

@@ -5,12 +5,12 @@
 package plan
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
+	"github.com/firebreak-dev/firebreak/internal/domain/calendar"
 	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 )
@@ -18,8 +18,11 @@ import (
 // Duration is written as "15m" in files.
 type Duration = evidence.Duration
 
-// MaxRings bounds a plan.
-const MaxRings = 32
+// Bounds of a plan.
+const (
+	MaxRings = 32
+	MaxHosts = 1e12 // in a ring
+)
 
 // Plan is a schedule for rolling out releases. Decode fills nothing in: call [Plan.Defaulted].
 type Plan struct {
@@ -31,6 +34,11 @@ type Plan struct {
 	Caps    Caps           `json:"caps,omitzero"`
 	Budget  Budget         `json:"budget,omitzero"`
 	Watch   Duration       `json:"watch,omitempty"` // how long the breaker stays armed for late harm after completion
+
+	Strata    []string          `json:"strata,omitempty"`    // what makes a slice of the fleet that may fail alone: keys as in a selector
+	Calendar  calendar.Calendar `json:"calendar,omitzero"`   // when leases may be granted; halts always work
+	Emergency bool              `json:"emergency,omitempty"` // wider and faster than usual: needs more than one approver
+	Approvals int               `json:"approvals,omitempty"` // people who must agree to a start, the one who asks for it included
 }
 
 // Ring is one step. Its size is an absolute number of hosts; only late rings may be a share of the fleet.
@@ -39,13 +47,15 @@ type Ring struct {
 	Hosts    int64                `json:"hosts,omitempty"` // hosts in this ring
 	Share    float64              `json:"share,omitempty"` // or: share of the eligible fleet reached once this ring is full, 1 for the rest
 	Select   fleet.Selector       `json:"select,omitempty"`
-	Evidence evidence.Requirement `json:"evidence,omitzero"` // what opens the next ring
+	Prefer   fleet.Selector       `json:"prefer,omitempty"`   // these go first, nine of ten, while any of them waits: hosts that are always on tell most
+	Evidence evidence.Requirement `json:"evidence,omitzero"`  // what opens the next ring
+	Holdback bool                 `json:"holdback,omitempty"` // the last ring: kept back until the others have baked, so that they have controls
 }
 
 // Window is the ramp: how many leased hosts may be unconfirmed at any moment.
 type Window struct {
 	Start  int64   `json:"start,omitempty"`  // at the beginning
-	Growth float64 `json:"growth,omitempty"` // factor for each confirmed round: 2 doubles
+	Growth float64 `json:"growth,omitempty"` // factor after each round in which as many hosts were leased and all have their outcome: 2 doubles
 	Max    int64   `json:"max,omitempty"`    // never more than this
 }
 
@@ -55,17 +65,26 @@ type Lease struct {
 	Deadline Duration `json:"deadline,omitempty"` // from grant to the moment when no word means silent
 }
 
-// Caps bound what may be exposed of one tenant or site while the rollout is not on its last ring. Shares of 0 mean no cap; a
-// tenant or site can always have one host.
+// Caps bound what may be exposed of one tenant or site while the rollout is on a ring that they hold on ([Plan.Capped]). Shares of 0 mean no
+// cap; a tenant or site can always have one host.
 type Caps struct {
 	Tenant float64 `json:"tenant,omitempty"`
 	Site   float64 `json:"site,omitempty"`
 }
 
-// Budget is the harm that the owner accepts: a plan whose bound is larger is refused.
+// Budget is the harm that the owner accepts: a plan whose bound is larger is refused. It covers faults that harm every tenth host or more
+// as soon as they activate, and those that show in the bake of the first ring.
 type Budget struct {
-	Hosts int64 `json:"hosts,omitempty"` // harmed hosts; 0 means no budget was set
+	Hosts int64  `json:"hosts,omitempty"` // harmed hosts; 0 means no budget was set
+	Site  int64  `json:"site,omitempty"`  // of them, in any one site of SiteHosts hosts, and in a larger one as many for each SiteHosts; 0 means the same
+	By    string `json:"by,omitempty"`    // ByReports or BySilence, which is also meant if it is left out
 }
+
+// How the harm that a budget covers shows.
+const (
+	BySilence = "silence" // also as silence: nothing is known of harmed hosts but that they are gone
+	ByReports = "reports" // always in reports: a guard or the host itself tells
+)
 
 // Defaults for what a plan leaves out.
 const (
@@ -74,9 +93,11 @@ const (
 	DefaultExpires     = Duration(time.Minute)
 	DefaultDeadline    = Duration(15 * time.Minute)
 	DefaultWatch       = Duration(72 * time.Hour)
+	EmergencyApprovals = 2
 
 	smallRing          = 10   // hosts
 	largeRingConfirmed = 0.95 // share
+	largeRingResolved  = 0.99
 )
 
 // Defaulted fills in what the plan leaves out. The receiver is not changed.
@@ -104,10 +125,20 @@ func (p Plan) Defaulted() Plan {
 	if p.Watch == 0 {
 		p.Watch = DefaultWatch
 	}
+	if len(p.Strata) == 0 {
+		p.Strata = []string{"class", "os", "version", "kernel", "consumer"}
+	}
+	if p.Approvals == 0 {
+		p.Approvals = 1
+		if p.Emergency {
+			p.Approvals = EmergencyApprovals
+		}
+	}
 	return p
 }
 
-// defaultEvidence asks every host of a small ring to confirm. In a larger one a few may be away; all must be resolved all the same.
+// defaultEvidence asks every host of a small ring to confirm. In a larger one a few may be away, and
+// a hundredth may come and go: in a large fleet somebody always does.
 func (r Ring) defaultEvidence() evidence.Requirement {
 	e := r.Evidence
 	if e.Confirmed == 0 {
@@ -118,6 +149,9 @@ func (r Ring) defaultEvidence() evidence.Requirement {
 	}
 	if e.Resolved == 0 {
 		e.Resolved = 1
+		if r.Share > 0 || r.Hosts > smallRing {
+			e.Resolved = largeRingResolved
+		}
 	}
 	return e
 }
@@ -152,29 +186,6 @@ func (p Plan) NotBefore(k int) time.Duration {
 	return t
 }
 
-// Bound is the number of harmed hosts that the plan keeps a fault within on average, with the arithmetic that leads to it.
-type Bound struct {
-	Hosts int64    `json:"hosts"`
-	Steps []string `json:"steps"` // one sentence a fault considered
-}
-
-// Bound computes the plan's bound over faults that harm every host, every second and every tenth at once, and over a fault that harms
-// every host but shows only after confirmation. Call it on a plan that was checked and defaulted.
-func (p Plan) Bound() Bound {
-	var b Bound
-	for _, effect := range []float64{1, 0.5, 0.1} {
-		seen := breaker.ExposedToTrip(effect, p.Breaker)
-		flying := min(float64(p.Window.Max), max(float64(p.Window.Start), seen*(p.Window.Growth-1)))
-		if effect == 1 {
-			flying = max(0, float64(p.Window.Start)-seen) // nothing confirms, so the window never grows
-		}
-		hosts := int64(math.Ceil(effect * (seen + flying)))
-		b.Hosts = max(b.Hosts, hosts)
-		b.Steps = append(b.Steps, fmt.Sprintf("a fault that harms %.0f %% at once: %.0f hosts to trip + %.0f unconfirmed meanwhile, times %g = %d harmed",
-			effect*100, seen, flying, effect, hosts))
-	}
-	late := p.Rings[0].Hosts
-	b.Hosts = max(b.Hosts, late)
-	b.Steps = append(b.Steps, fmt.Sprintf("a fault that shows only in the bake: all %d hosts of ring %s", late, p.Rings[0].Name))
-	return b
-}
+// Capped tells whether the caps hold on ring k: they do on rings that are counted in hosts. A ring that is a share of the fleet takes that
+// share of everybody, which a cap would contradict.
+func (p Plan) Capped(k int) bool { return k < len(p.Rings) && p.Rings[k].Share == 0 }

@@ -14,6 +14,10 @@ func EncodeEvent(e Event) (name string, data []byte, err error) {
 		name = "lease_asked"
 	case OutcomeKnown:
 		name = "outcome_known"
+	case Compared:
+		name = "compared"
+	case FreezesSet:
+		name = "freezes_set"
 	case HostRecovered:
 		name = "host_recovered"
 	case HostBooted:
@@ -36,6 +40,10 @@ func DecodeEvent(name string, data []byte) (Event, error) {
 		return decode[LeaseAsked](data)
 	case "outcome_known":
 		return decode[OutcomeKnown](data)
+	case "compared":
+		return decode[Compared](data)
+	case "freezes_set":
+		return decode[FreezesSet](data)
 	case "host_recovered":
 		return decode[HostRecovered](data)
 	case "host_booted":
@@ -97,7 +105,8 @@ func effectName(e Effect) string {
 	return ""
 }
 
-// DecodeRecords reads the decision records among stored effects; the other effects were carried out when they were stored.
+// DecodeRecords reads the decisions among stored effects; the other effects were carried out when they were stored. A lease is its own
+// record: its reason is written when somebody asks, because there are as many as hosts.
 func DecodeRecords(data []byte) ([]Record, error) {
 	var named []namedEffect
 	if err := json.Unmarshal(data, &named); err != nil {
@@ -105,14 +114,30 @@ func DecodeRecords(data []byte) ([]Record, error) {
 	}
 	var records []Record
 	for _, n := range named {
-		if n.Effect != "record" {
+		var r Record
+		var err error
+		switch n.Effect {
+		case "record":
+			err = json.Unmarshal(n.Data, &r)
+		case "grant_lease":
+			var g GrantLease
+			err = json.Unmarshal(n.Data, &g)
+			r = g.record()
+		default:
 			continue
 		}
-		var r Record
-		if err := json.Unmarshal(n.Data, &r); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("decode rollout record: %w", err)
 		}
 		records = append(records, r)
 	}
 	return records, nil
+}
+
+func (g GrantLease) record() Record {
+	return Record{
+		Verdict: DidGrant, Ring: g.Ring, Exposed: g.Why.Exposed, Unconfirmed: g.Why.Unconfirmed,
+		Reason: fmt.Sprintf("%s may activate: its ring has %d of %d, %d unconfirmed of %d allowed", g.Endpoint, g.Why.Leased, g.Why.Size,
+			g.Why.Unconfirmed, g.Why.Allowed),
+	}
 }

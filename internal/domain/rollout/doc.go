@@ -16,6 +16,9 @@
 //	                       ├── operator ───────► halted ── breaker trips ──► tripped
 //	                       └── operator ───────► rolled_back
 //
+// Where the plan wants several people to agree, proposed comes before running. Held strata, tenants and sites are no phase: the rollout
+// goes on without them.
+//
 // Tripped, halted and rolled_back are final: no lease is granted in them (I3) and no event leads out of them, but that a halted or
 // paused rollout can still be rolled back, that a complete one can be halted or rolled back, and that the breaker watches on over the
 // hosts that a halt left with the release.

@@ -20,6 +20,16 @@ type GrantLease struct {
 	Expires  time.Time        `json:"expires"`
 	Deadline time.Time        `json:"deadline"`
 	Renewed  bool             `json:"renewed,omitempty"` // the host holds a place already: nobody new is exposed
+	Why      Room             `json:"why"`
+}
+
+// Room is why a lease was granted: what was left when it was.
+type Room struct {
+	Leased      int64 `json:"leased"` // of the ring, this one included
+	Size        int64 `json:"size"`
+	Unconfirmed int64 `json:"unconfirmed"`
+	Allowed     int64 `json:"allowed"`
+	Exposed     int64 `json:"exposed"`
 }
 
 // RefuseLease tells the asking host to wait. A refusal changes no state.
@@ -69,11 +79,17 @@ type Verdict string
 
 // The verdicts.
 const (
+	DidPropose  Verdict = "proposed"
+	DidApprove  Verdict = "approved"
 	DidStart    Verdict = "started"
 	DidGrant    Verdict = "lease granted"
 	DidCount    Verdict = "outcome counted"
 	DidAmber    Verdict = "growth frozen"
 	DidClear    Verdict = "growth released"
+	DidHold     Verdict = "held"
+	DidUnhold   Verdict = "hold lifted"
+	DidFreeze   Verdict = "freezes changed"
+	DidShare    Verdict = "blame shared"
 	DidTrip     Verdict = "breaker tripped"
 	DidOpenRing Verdict = "ring opened"
 	DidComplete Verdict = "completed"

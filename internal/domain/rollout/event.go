@@ -3,6 +3,9 @@ package rollout
 import (
 	"time"
 
+	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
+	"github.com/firebreak-dev/firebreak/internal/domain/calendar"
+	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 )
@@ -25,18 +28,25 @@ type Started struct {
 	Eligible int64     `json:"eligible"`
 	Actor    string    `json:"actor"`
 	Reason   string    `json:"reason,omitempty"`
+
+	Freezes calendar.Calendar `json:"freezes,omitzero"` // of the installation
+	Shut    *calendar.Shut    `json:"shut,omitempty"`   // as all events' Shut: see [Dated]
 }
 
 // LeaseAsked is a prepared host's wish to activate.
 type LeaseAsked struct {
-	At   time.Time `json:"at"`
-	Host Host      `json:"host"`
+	At   time.Time      `json:"at"`
+	Host Host           `json:"host"`
+	Shut *calendar.Shut `json:"shut,omitempty"`
 }
 
 // Host is what the caller knows of the asking endpoint.
 type Host struct {
 	Endpoint fleet.EndpointID `json:"endpoint"`
 	Subject  fleet.Subject    `json:"subject"`
+	Stratum  string           `json:"stratum,omitempty"` // as fleet.Stratum names it by the plan's keys; of its earlier lease, if it had one
+	Sought   bool             `json:"sought,omitempty"`  // its stratum is one that the open ring must see
+	Busy     string           `json:"busy,omitempty"`    // another rollout that this host is proving a release of; empty: none
 	Tenant   Scope            `json:"tenant"`
 	Site     Scope            `json:"site"`
 	Fleet    int64            `json:"fleet"` // endpoints that the release is for
@@ -48,8 +58,9 @@ type Host struct {
 // Scope is a tenant or a site and how much of it is exposed in this rollout.
 type Scope struct {
 	Name    string `json:"name"`
-	Size    int64  `json:"size"`    // endpoints that the release is for
-	Exposed int64  `json:"exposed"` // those that got a lease
+	Size    int64  `json:"size"`             // endpoints that the release is for
+	Exposed int64  `json:"exposed"`          // those that got a lease
+	Harmed  int64  `json:"harmed,omitempty"` // of the exposed, those that reported harm: crashed or reverted
 }
 
 // OutcomeKnown tells what became of a leased host: reported by itself, or found silent at its deadline.
@@ -60,6 +71,35 @@ type OutcomeKnown struct {
 	Was      Outcome          `json:"was"` // what was known of the lease before
 	Outcome  Outcome          `json:"outcome"`
 	Detail   string           `json:"detail,omitempty"`
+	Stratum  string           `json:"stratum,omitempty"` // of its lease
+	Tenant   Scope            `json:"tenant,omitzero"`   // of a harmed host; what was known before this outcome
+	Site     Scope            `json:"site,omitzero"`
+	Fleet    int64            `json:"fleet,omitempty"`
+	Blamed   string           `json:"blamed,omitempty"` // another rollout on this host that is more to blame, and why; empty: none
+}
+
+// Compared is what a watch showed: hosts that got a lease, or were seen to run the release, in the same minute, and controls of the same
+// class that were last heard in that minute, followed to the same deadline.
+type Compared struct {
+	At      time.Time      `json:"at"`
+	Signal  breaker.Signal `json:"signal"`
+	Class   string         `json:"class"`
+	Control breaker.Arm    `json:"control"`
+	Exposed []StratumArm   `json:"exposed"` // by stratum; at most one host of each site and minute
+}
+
+// StratumArm is the exposed hosts of one stratum in a comparison.
+type StratumArm struct {
+	Stratum string `json:"stratum"`
+	breaker.Arm
+}
+
+// FreezesSet replaces the installation's freezes: they hold for every rollout.
+type FreezesSet struct {
+	At      time.Time         `json:"at"`
+	Freezes calendar.Calendar `json:"freezes,omitzero"`
+	Actor   string            `json:"actor"`
+	Shut    *calendar.Shut    `json:"shut,omitempty"`
 }
 
 // HostRecovered tells that an exposed host runs its last-known-good release again and is well.
@@ -79,10 +119,16 @@ type HostBooted struct {
 // Woke is the passing of time, and a fresh count of the fleet.
 type Woke struct {
 	At        time.Time `json:"at"`
-	Eligible  int64     `json:"eligible"`  // hosts that the release is for, heard lately or exposed
-	Remaining int64     `json:"remaining"` // of them, not exposed in this rollout
-	Available int64     `json:"available"` // of those, selected by the open ring and within the caps
-	Heard     int64     `json:"heard"`     // confirmed hosts of the open ring that were heard lately; of the one before while it has none
+	Eligible  int64     `json:"eligible"`            // hosts that the release is for, heard lately or exposed
+	Remaining int64     `json:"remaining"`           // of them, not exposed in this rollout
+	Available int64     `json:"available"`           // of those, selected by the open ring and within the caps
+	Heard     int64     `json:"heard"`               // confirmed hosts of the open ring that were heard lately; of the one before while it has none
+	Preferred int64     `json:"preferred,omitempty"` // of the available, those that the open ring prefers
+	Large     int64     `json:"large,omitempty"`     // strata that hold at least the share of the fleet that the open ring must see
+	Seen      int64     `json:"seen,omitempty"`      // of them, those with a confirmed host
+
+	Gates []evidence.GateResult `json:"gates,omitempty"` // what was seen of the open ring's gates
+	Shut  *calendar.Shut        `json:"shut,omitempty"`
 }
 
 // OperatorActed is a person's or a script's command.
@@ -91,6 +137,8 @@ type OperatorActed struct {
 	Action Action    `json:"action"`
 	Actor  string    `json:"actor"`
 	Reason string    `json:"reason,omitempty"`
+
+	Select fleet.Selector `json:"select,omitempty"` // whom to hold or release
 }
 
 // Action is what an operator can do to a rollout.
@@ -102,6 +150,9 @@ const (
 	Resume   Action = "resume"
 	Halt     Action = "halt"
 	RollBack Action = "rollback"
+	Approve  Action = "approve" // agree to a proposed rollout
+	HoldBack Action = "hold"    // keep it from the hosts that a selector picks
+	Unhold   Action = "unhold"  // lift such a hold
 )
 
 // Outcome is what became of a leased endpoint.
@@ -135,6 +186,12 @@ func (e LeaseAsked) When() time.Time { return e.At }
 func (e OutcomeKnown) When() time.Time { return e.At }
 
 // When implements Event.
+func (e Compared) When() time.Time { return e.At }
+
+// When implements Event.
+func (e FreezesSet) When() time.Time { return e.At }
+
+// When implements Event.
 func (e HostRecovered) When() time.Time { return e.At }
 
 // When implements Event.
@@ -149,6 +206,8 @@ func (e OperatorActed) When() time.Time { return e.At }
 func (Started) event()       {}
 func (LeaseAsked) event()    {}
 func (OutcomeKnown) event()  {}
+func (Compared) event()      {}
+func (FreezesSet) event()    {}
 func (HostRecovered) event() {}
 func (HostBooted) event()    {}
 func (Woke) event()          {}

@@ -9,31 +9,37 @@ import (
 // outcome moves a host from what was known of it to what is known now, and lets the breaker judge at once.
 func (t *turn) outcome(e OutcomeKnown) {
 	to, ok := Follow(e.Was, e.Outcome)
-	if !ok || t.held(e.Ring, e.Was) == 0 {
+	if !ok || t.having(e.Ring, e.Was) == 0 {
 		return
 	}
-	armed, counts := t.Armed(t.Last), t.Breaker
+	armed := t.Armed(t.Last)
 	ring := &t.Rings[e.Ring]
 	t.tally(ring, e.Was, -1)
 	t.tally(ring, to, 1)
-	if to == Confirmed && e.Ring == t.Ring {
-		t.Heard++
-	}
-	t.book(e.Was, to)
-	t.ramp(e.Was, to)
-	if to == Rejected {
+	stratum := t.known(e.Stratum)
+	stratum.tally(e.Was, -1)
+	stratum.tally(to, 1)
+	switch {
+	case to == Confirmed:
+		if e.Ring == t.Ring {
+			t.Heard++
+		}
+		t.Proved++
+	case to == Rejected:
 		ring.Leased--
-	}
-	if to.Harms() && t.FirstHarm.IsZero() {
+		t.Round = max(0, t.Round-1)
+	case to.Harms() && t.FirstHarm.IsZero():
 		t.FirstHarm = t.Last
 	}
+	worse := t.rebook(e, to, ring, stratum)
 	if to.Harms() {
 		t.record(DidCount, "%s %s%s", e.Endpoint, to, detail(e.Detail))
 	}
 	// Leases only lower E, so while the breaker's counts stand still a quiet alarm stays quiet: the common case costs no logarithm.
-	if armed && (t.Breaker != counts || t.Alarm != breaker.Quiet) {
+	if armed && (worse || t.Alarm != breaker.Quiet) {
 		t.judge()
 	}
+	t.turnRound()
 	t.settle()
 }
 
@@ -73,9 +79,9 @@ func follows(was, to Outcome) bool {
 	return false
 }
 
-// held is how many hosts of ring k have this outcome; 0 for a ring that there is not. An event about a host that is not there means
+// having is how many hosts of ring k have this outcome; 0 for a ring that there is not. An event about a host that is not there means
 // nothing, whoever invented it.
-func (s State) held(k int, o Outcome) int64 {
+func (s *State) having(k int, o Outcome) int64 {
 	if k < 0 || k >= len(s.Rings) {
 		return 0
 	}
@@ -111,41 +117,80 @@ func (r *RingState) count(o Outcome) *int64 {
 	return nil
 }
 
-// book keeps the breaker's counts: a host is good until it turns bad, and out of the test while it is away or never activated.
-func (t *turn) book(was, to Outcome) {
-	if was == Goodbye {
-		t.Breaker = t.Breaker.Book()
+// rebook keeps the tests of reported harm, and tells whether they changed for the worse: a host is good until it reports harm, and out of
+// the tests while it is away, silent or never activated. Silence is tested when its watch ends, beside the controls ([Compared]).
+func (t *turn) rebook(e OutcomeKnown, to Outcome, ring *RingState, s *Stratum) bool {
+	away := e.Was == Goodbye || e.Was == Silent || e.Was == Late
+	switch reported := to == Crashed || to == Reverted; {
+	case reported && t.excused(e, s):
+		ring.Aside++
+		if !away {
+			t.test(s, (*breaker.OneArm).Unbook)
+		}
+	case reported:
+		if away {
+			t.test(s, (*breaker.OneArm).Book)
+		}
+		if s != nil && s.Held {
+			ring.Aside++
+		}
+		t.test(s, (*breaker.OneArm).Flip)
+		return true
+	case away && (to == Pending || to == Confirmed):
+		t.test(s, (*breaker.OneArm).Book)
+	case !away && (to == Goodbye || to == Silent || to == Rejected):
+		t.test(s, (*breaker.OneArm).Unbook)
 	}
-	switch {
-	case to.Harms() && !was.Harms():
-		t.Breaker = t.Breaker.Flip()
-	case to == Goodbye || to == Rejected:
-		t.Breaker = t.Breaker.Unbook()
+	return false
+}
+
+// test changes the tests of reported harm that a host of a stratum is in: the stratum's own, and the fleet's while the stratum is not held.
+func (t *turn) test(s *Stratum, change func(*breaker.OneArm)) {
+	if s != nil {
+		change(&s.Crashes)
+	}
+	if s == nil || !s.Held {
+		change(&t.Breaker.Crashes)
 	}
 }
 
-func (t *turn) ramp(was, to Outcome) {
+// excused tells whether reported harm says nothing against the release: another rollout is to blame, or it is the affair of one tenant or
+// site. Harm in a held stratum is explained already.
+func (t *turn) excused(e OutcomeKnown, s *Stratum) bool {
 	switch {
-	case to == Confirmed && was == Pending:
-		t.grow()
-	case to.Harms() && !was.Harms():
-		t.shrink()
+	case e.Blamed != "":
+		t.record(DidShare, "%s is not counted against it: %s", e.Endpoint, e.Blamed)
+		return true
+	case s != nil && s.Held:
+		return false
 	}
+	return t.isolate(e)
 }
 
-// judge lets the armed breaker speak. Nothing may delay a trip.
+// judge lets the armed breaker speak. Nothing may delay a trip; but where one stratum explains all evidence, it alone is stopped.
 func (t *turn) judge() {
-	before := t.Alarm
-	t.Alarm = t.Breaker.Alarm(t.Plan.Breaker)
+	t.suspect()
+	before, w := t.Alarm, t.weigh(-1)
+	for w.E >= t.Plan.Breaker.Trip() {
+		i := t.culprit()
+		if i < 0 {
+			t.Alarm = breaker.Trip
+			t.trip()
+			return
+		}
+		t.setAside(i, w.E)
+		w = t.weigh(-1)
+	}
+	t.Alarm = w.Alarm(t.Plan.Breaker)
 	switch {
-	case t.Alarm == breaker.Trip:
-		t.trip()
 	case t.Alarm == breaker.Amber && before == breaker.Quiet:
 		t.Window = max(1, t.Window/2)
-		t.record(DidAmber, "evidence %.3g reached amber %g: the window is halved to %d and does not grow", t.Evidence(), t.Plan.Breaker.Amber, t.Allowed())
-		t.do(Notify{Severity: "page", Text: fmt.Sprintf("%s %s looks suspicious: %d of %d hosts harmed", t.Release.Component, t.Release.Version, t.Harmed(), t.Exposed())})
+		t.record(DidAmber, "evidence %.3g reached amber %g: the window is halved to %d and does not grow%s", w.Doubt, t.Plan.Breaker.Amber,
+			t.Allowed(), t.suspects())
+		t.do(Notify{Severity: "page", Text: fmt.Sprintf("%s %s looks suspicious: %d of %d hosts harmed%s", t.Release.Component,
+			t.Release.Version, t.Harmed(), t.Exposed(), t.suspects())})
 	case t.Alarm == breaker.Quiet && before == breaker.Amber:
-		t.record(DidClear, "evidence fell to %.3g, below amber %g: the window may grow again", t.Evidence(), t.Plan.Breaker.Amber)
+		t.record(DidClear, "evidence fell to %.3g, below amber %g: the window may grow again", w.Doubt, t.Plan.Breaker.Amber)
 	}
 }
 

@@ -1,9 +1,11 @@
 package rollout_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,7 +13,10 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
+	"github.com/firebreak-dev/firebreak/internal/domain/calendar"
 	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
@@ -21,18 +26,24 @@ import (
 
 // TestScenarios plays the files of testdata, one behaviour a file. Commands (every one takes t=+10s, the time since the one before):
 //
-//	start [eligible=40]                          begins the rollout; its input is a plan, a part a line (see planOf)
+//	start [eligible=40] [actor=ann]              begins the rollout; its input is a plan, a part a line (see planOf)
 //	fleet [eligible=41] [tenant=a] [site=s] [size=100]   what the caller counts from now on
-//	ask h1..h3 [tenant=a] [site=s] [os=linux]    prepared hosts ask for leases
-//	outcome h1..h3 confirmed [was=pending] [ring=0]
+//	ask h1..h3 [tenant=a] [site=s] [os=linux] [kernel=6.1] [busy=r2]   prepared hosts ask for leases
+//	outcome h1..h3 confirmed [was=pending] [ring=0] [blamed=(why)]
+//	compared silence h1..h3 control=0/1000 [class=server] [showed=2]   a watch ends: the signal of these hosts, as their outcomes tell it,
+//	                                             beside that of controls; or told by showed
 //	booted h1..h3 [times=3]
 //	recovered h1
-//	woke [eligible= remaining= available= heard=]  one look, by default at what the fleet counts to, with all confirmed hosts heard
+//	woke [eligible= remaining= available= heard= preferred= large= seen= gate=(errors,met,0.01)]
+//	                                             one look, by default at what the fleet counts to, with all confirmed hosts heard
 //	live for=15m                                 a look every half minute
 //	operator pause actor=ann [reason=why]
-//	state, waiting, missing                      show what there is
+//	operator hold actor=ann os=linux             hold and unhold take a selector
+//	freeze actor=ann [name=feast from=2026-03-01 to=2026-03-02]   sets the installation's freezes, or lifts them
+//	state, waiting, missing, holds               show what there is
 //
-// With verbose, leases show their times and grants their records. Run with -rewrite to accept what is printed, and read the diff.
+// With verbose, leases show their times and why they were granted, and records their reasons. Run with -rewrite to accept what is printed,
+// and read the diff.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txt")
@@ -73,6 +84,8 @@ type host struct {
 	subject fleet.Subject
 	prior   rollout.Outcome
 	ring    int
+	stratum string // of its lease
+	watched bool   // its silence was compared
 }
 
 // entry is one step as it would be stored.
@@ -101,10 +114,25 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) string {
 	case "live":
 		return w.live(t, d)
 	case "operator":
-		e := rollout.OperatorActed{At: w.now, Action: rollout.Action(d.CmdArgs[0].Key)}
+		return w.show(d, w.step(t, w.command(d)))
+	case "compared":
+		return w.show(d, w.step(t, w.comparison(t, d)))
+	case "freeze":
+		e := rollout.FreezesSet{At: w.now}
+		var name, from, to string
 		d.MaybeScanArgs(t, "actor", &e.Actor)
-		d.MaybeScanArgs(t, "reason", &e.Reason)
+		if d.MaybeScanArgs(t, "name", &name); name != "" {
+			d.ScanArgs(t, "from", &from)
+			d.ScanArgs(t, "to", &to)
+			e.Freezes.Freezes = []calendar.Freeze{{Name: name, From: calendar.Date(from), To: calendar.Date(to)}}
+		}
 		return w.show(d, w.step(t, e))
+	case "holds":
+		var lines []string
+		for _, h := range w.state.Holds {
+			lines = append(lines, fmt.Sprintf("%s, by %s: %s", h.Select, h.By, h.Reason))
+		}
+		return orNothing(lines)
 	case "state":
 		return w.describe()
 	case "waiting":
@@ -116,9 +144,61 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) string {
 	return ""
 }
 
+func (w *world) command(d *datadriven.TestData) rollout.OperatorActed {
+	e := rollout.OperatorActed{At: w.now, Action: rollout.Action(d.CmdArgs[0].Key)}
+	for _, a := range d.CmdArgs[1:] {
+		switch a.Key {
+		case "t", "verbose":
+		case "actor":
+			e.Actor = a.Vals[0]
+		case "reason":
+			e.Reason = a.Vals[0]
+		default:
+			if e.Select == nil {
+				e.Select = fleet.Selector{}
+			}
+			e.Select[a.Key] = a.Vals
+		}
+	}
+	return e
+}
+
+// comparison is the end of a watch over the hosts that it names, by their strata. Hosts that said goodbye are in no arm of silence.
+func (w *world) comparison(t testing.TB, d *datadriven.TestData) rollout.Compared {
+	e := rollout.Compared{At: w.now, Signal: breaker.Signal(d.CmdArgs[0].Key), Class: "server"}
+	var control string
+	d.MaybeScanArgs(t, "class", &e.Class)
+	d.ScanArgs(t, "control", &control)
+	if _, err := fmt.Sscanf(control, "%d/%d", &e.Control.Showed, &e.Control.Watched); err != nil {
+		t.Fatalf("read control %s: %v", control, err)
+	}
+	told := int64(-1)
+	d.MaybeScanArgs(t, "showed", &told)
+	for _, name := range names(t, d.CmdArgs[1].Key) {
+		h := w.hosts[name]
+		if e.Signal == breaker.Silence && h.prior == rollout.Goodbye {
+			continue
+		}
+		i := slices.IndexFunc(e.Exposed, func(a rollout.StratumArm) bool { return a.Stratum == h.stratum })
+		if i < 0 {
+			i = len(e.Exposed)
+			e.Exposed = append(e.Exposed, rollout.StratumArm{Stratum: h.stratum})
+		}
+		e.Exposed[i].Watched++
+		silent := e.Signal == breaker.Silence && (h.prior == rollout.Silent || h.prior == rollout.Late)
+		left := e.Signal == breaker.Goodbye && h.prior == rollout.Goodbye
+		if told < 0 && (silent || left) || told > 0 {
+			e.Exposed[i].Showed++
+			told--
+		}
+	}
+	return e
+}
+
 // step applies an event as its stored form reads, and remembers what came of it; a hasty world only applies it.
 func (w *world) step(t failer, e rollout.Event) []rollout.Effect {
 	t.Helper()
+	e = rollout.Dated(w.state, e)
 	var effects []rollout.Effect
 	if w.hasty {
 		w.state, effects = rollout.Step(w.state.Clone(), e)
@@ -157,19 +237,34 @@ func replay(t failer, log []entry) {
 	}
 }
 
-// difference is cmp.Diff, quicker when there is none.
-func difference(x, y any) string {
-	if reflect.DeepEqual(x, y) {
+// difference is cmp.Diff of what is stored, quicker when there is none.
+func difference[V any](x, y V) string {
+	if reflect.DeepEqual(x, y) || stored(x) != "" && stored(x) == stored(y) {
 		return ""
 	}
-	return cmp.Diff(x, y)
+	return cmp.Diff(x, y, cmpopts.IgnoreUnexported(rollout.State{}), cmpopts.EquateEmpty())
+}
+
+// stored is a state as the store has it; of anything else nothing.
+func stored(v any) string {
+	s, ok := v.(rollout.State)
+	if !ok {
+		return ""
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return ""
+	}
+	return string(data)
 }
 
 func (w *world) start(t testing.TB, d *datadriven.TestData) string {
 	w.eligible = 40
 	d.MaybeScanArgs(t, "eligible", &w.eligible)
+	actor := "ann"
+	d.MaybeScanArgs(t, "actor", &actor)
 	return w.show(d, w.step(t, rollout.Started{
-		At: w.now, ID: "r1", Plan: planOf(t, d.Input), Eligible: w.eligible, Actor: "ann",
+		At: w.now, ID: "r1", Plan: planOf(t, d.Input), Eligible: w.eligible, Actor: actor,
 		Release: rollout.Release{
 			Component: "sensor-content", Version: "2", Manifest: release.DigestOf([]byte("manifest")),
 			Artifacts: []release.Digest{release.DigestOf([]byte("artifact"))},
@@ -245,22 +340,38 @@ func (w *world) ask(t testing.TB, d *datadriven.TestData, name string, h *host) 
 	}
 	d.MaybeScanArgs(t, "site", &h.subject.Attributes.Site)
 	d.MaybeScanArgs(t, "os", &h.subject.Attributes.OS)
+	d.MaybeScanArgs(t, "kernel", &h.subject.Attributes.Kernel)
 	asking := rollout.Host{
-		Endpoint: fleet.EndpointID(name), Subject: h.subject, Prior: h.prior, PriorRing: h.ring,
-		Tenant: w.scope("tenant", string(h.subject.Tenant)), Site: w.scope("site", h.subject.Attributes.Site), Fleet: 1000,
+		Endpoint: fleet.EndpointID(name), Subject: h.subject, Stratum: h.stratumIn(w.state.Plan), Prior: h.prior, PriorRing: h.ring,
+		Tenant: w.scope("tenant", string(h.subject.Tenant)), Site: w.scope("site", h.subject.Attributes.Site), Fleet: allHosts,
+		Sought: !d.HasArg("small"), // in a ring that must see strata
 	}
+	d.MaybeScanArgs(t, "busy", &asking.Busy)
 	effects := w.step(t, rollout.LeaseAsked{At: w.now, Host: asking})
-	for _, e := range effects {
-		if grant, ok := e.(rollout.GrantLease); ok {
-			h.prior, h.ring = rollout.Pending, grant.Ring
-		}
+	if grant, ok := granted(effects); ok {
+		h.prior, h.ring, h.stratum = rollout.Pending, grant.Ring, asking.Stratum
 	}
 	return effects
 }
 
+// allHosts are the endpoints that the release of a scenario is for.
+const allHosts = 1000
+
+// stratumIn is the stratum of a host's lease, or the one that its first would have.
+func (h *host) stratumIn(p plan.Plan) string {
+	if h.stratum != "" {
+		return h.stratum
+	}
+	return fleet.Stratum(h.subject, p.Strata)
+}
+
 func (w *world) outcome(t testing.TB, d *datadriven.TestData, name string, h *host) []rollout.Effect {
 	e := rollout.OutcomeKnown{
-		At: w.now, Endpoint: fleet.EndpointID(name), Ring: h.ring, Was: h.prior, Outcome: rollout.Outcome(d.CmdArgs[1].Key),
+		At: w.now, Endpoint: fleet.EndpointID(name), Ring: h.ring, Was: h.prior, Outcome: rollout.Outcome(d.CmdArgs[1].Key), Stratum: h.stratum,
+	}
+	d.MaybeScanArgs(t, "blamed", &e.Blamed)
+	if e.Outcome.Harms() {
+		e.Tenant, e.Site, e.Fleet = w.scope("tenant", string(h.subject.Tenant)), w.scope("site", h.subject.Attributes.Site), allHosts
 	}
 	var was string
 	invented := d.MaybeScanArgs(t, "was", &was)
@@ -299,6 +410,13 @@ func (w *world) census(t testing.TB, d *datadriven.TestData) rollout.Woke {
 	d.MaybeScanArgs(t, "available", &e.Available)
 	e.Heard = allHeard(w.state)
 	d.MaybeScanArgs(t, "heard", &e.Heard)
+	d.MaybeScanArgs(t, "preferred", &e.Preferred)
+	d.MaybeScanArgs(t, "large", &e.Large)
+	d.MaybeScanArgs(t, "seen", &e.Seen)
+	if i := slices.IndexFunc(d.CmdArgs, func(a datadriven.CmdArg) bool { return a.Key == "gate" }); i >= 0 {
+		gate := d.CmdArgs[i].Vals
+		e.Gates = []evidence.GateResult{{Name: gate[0], OK: gate[1] == "met", Text: gate[2]}}
+	}
 	return e
 }
 
@@ -307,18 +425,28 @@ func (w *world) scope(kind, name string) rollout.Scope {
 	if !ok {
 		size = 100
 	}
-	return rollout.Scope{Name: name, Size: size, Exposed: w.exposed(kind, name)}
+	scope := rollout.Scope{Name: name, Size: size, Exposed: w.exposed(kind, name)}
+	for _, h := range w.hosts {
+		if h.in(kind, name) && (h.prior == rollout.Crashed || h.prior == rollout.Reverted) {
+			scope.Harmed++
+		}
+	}
+	return scope
 }
 
 func (w *world) exposed(kind, name string) int64 {
 	var n int64
 	for _, h := range w.hosts {
-		in := kind == "" || kind == "tenant" && string(h.subject.Tenant) == name || kind == "site" && h.subject.Attributes.Site == name
-		if in && h.prior != rollout.Unleased && h.prior != rollout.Rejected {
+		if h.in(kind, name) && placed(h) {
 			n++
 		}
 	}
 	return n
+}
+
+// in tells whether a host is of a tenant or a site, or at all.
+func (h *host) in(kind, name string) bool {
+	return kind == "" || kind == "tenant" && string(h.subject.Tenant) == name || kind == "site" && h.subject.Attributes.Site == name
 }
 
 func (w *world) show(d *datadriven.TestData, effects []rollout.Effect) string {
@@ -339,17 +467,22 @@ func (w *world) line(e rollout.Effect, verbose bool) string {
 			line += " renewed"
 		}
 		if verbose {
-			line += fmt.Sprintf(" issued=%s expires=%s deadline=%s", offset(e.Issued), offset(e.Expires), offset(e.Deadline))
+			line += fmt.Sprintf(" issued=%s expires=%s deadline=%s leased=%d/%d unconfirmed=%d/%d exposed=%d", offset(e.Issued), offset(e.Expires),
+				offset(e.Deadline), e.Why.Leased, e.Why.Size, e.Why.Unconfirmed, e.Why.Allowed, e.Why.Exposed)
 		}
 		return line
 	case rollout.RefuseLease:
+		if verbose {
+			return "refused: " + e.Waiting.Code + ": " + e.Waiting.Text
+		}
 		return "refused: " + e.Waiting.Code
 	case rollout.Record:
-		if e.Verdict == rollout.DidGrant && !verbose {
-			return ""
-		}
-		return fmt.Sprintf("%s: ring=%d exposed=%d unconfirmed=%d harmed=%d evidence=%.3g %s",
+		line := fmt.Sprintf("%s: ring=%d exposed=%d unconfirmed=%d harmed=%d evidence=%.3g %s",
 			e.Verdict, e.Ring, e.Exposed, e.Unconfirmed, e.Harmed, e.Evidence, e.Alarm)
+		if verbose {
+			line += ": " + e.Reason
+		}
+		return line
 	case rollout.PublishDirective:
 		return "publish directive"
 	case rollout.RecallRelease:
@@ -367,8 +500,8 @@ func (w *world) line(e rollout.Effect, verbose bool) string {
 func (w *world) describe() string {
 	s := w.state
 	var b strings.Builder
-	fmt.Fprintf(&b, "phase=%s ring=%d window=%g unconfirmed=%d booked=%d bad=%d evidence=%.3g %s\n",
-		s.Phase, s.Ring, s.Window, s.Unconfirmed, s.Breaker.Booked, s.Breaker.Bad, s.Evidence(), s.Alarm)
+	fmt.Fprintf(&b, "phase=%s ring=%d window=%g round=%d proved=%d unconfirmed=%d booked=%d bad=%d evidence=%.3g %s\n",
+		s.Phase, s.Ring, s.Window, s.Round, s.Proved, s.Unconfirmed, s.Breaker.Crashes.Booked, s.Breaker.Crashes.Bad, s.Evidence(), s.Alarm)
 	fmt.Fprintf(&b, "eligible=%d remaining=%d available=%d observed=%s recovered=%d returned=%d\n",
 		s.Eligible, s.Remaining, s.Available, s.Observed, s.Recovered, s.Returned)
 	for i, r := range s.Rings {
@@ -385,6 +518,7 @@ func (w *world) describe() string {
 			{"goodbye", r.Goodbye},
 			{"late", r.Late},
 			{"rejected", r.Rejected},
+			{"aside", r.Aside},
 			{"boots", r.Boots},
 		} {
 			if c.n != 0 {
@@ -396,16 +530,43 @@ func (w *world) describe() string {
 		}
 		b.WriteByte('\n')
 	}
+	w.describeStrata(&b)
 	return b.String()
+}
+
+// describeStrata tells of strata where there are several, or one in trouble.
+func (w *world) describeStrata(b *strings.Builder) {
+	s := w.state
+	if len(s.Strata) < 2 && !slices.ContainsFunc(s.Strata, func(s rollout.Stratum) bool { return s.Suspect || s.Held }) {
+		return
+	}
+	for _, s := range s.Strata {
+		fmt.Fprintf(b, "- %s: leased=%d pending=%d confirmed=%d harmed=%d booked=%d bad=%d",
+			s.Name, s.Leased, s.Pending, s.Confirmed, s.Harmed, s.Crashes.Booked, s.Crashes.Bad)
+		if s.Silence.Exposed.Watched > 0 {
+			fmt.Fprintf(b, " silence=%.3g", s.Silence.Evidence())
+		}
+		if s.Suspect {
+			b.WriteString(" suspect")
+		}
+		if s.Held {
+			b.WriteString(" held")
+		}
+		b.WriteByte('\n')
+	}
 }
 
 // planOf reads a plan, a part a line:
 //
-//	ring NAME hosts=N | share=X [bake=15m] [confirmed=X] [resolved=X] [boots=N] [host_hours=X] [excess_below=X] [os=linux]
+//	ring NAME hosts=N | share=X [bake=15m] [confirmed=X] [resolved=X] [boots=N] [host_hours=X] [excess_below=X] [strata=X] [os=linux] [prefer=linux]
+//	     [gate=errors]                           a gate that wants a query below 0.05
 //	window start=N growth=X max=N
 //	breaker ceiling=X alpha=X amber=X
 //	caps tenant=X site=X
 //	watch for=72h
+//	strata of=os+kernel
+//	approvals of=2
+//	freeze feast from=2026-03-01 to=2026-03-02
 //
 // Without rings it has three: first of 5, early of 20, and the rest. What is left out takes its default.
 func planOf(t testing.TB, input string) plan.Plan {
@@ -416,9 +577,13 @@ func planOf(t testing.TB, input string) plan.Plan {
 		if err != nil {
 			t.Fatalf("read plan: %v", err)
 		}
-		if cmd == "ring" {
+		switch cmd {
+		case "ring":
 			p.Rings = append(p.Rings, plan.Ring{Name: args[0].Key})
 			args = args[1:]
+		case "freeze":
+			p.Calendar.Freezes = append(p.Calendar.Freezes, calendar.Freeze{Name: args[0].Key, From: calendar.Date(args[1].Vals[0]), To: calendar.Date(args[2].Vals[0])})
+			continue
 		}
 		for _, a := range args {
 			set(t, &p, cmd, a.Key, a.Vals[0])
@@ -446,10 +611,21 @@ func set(t testing.TB, p *plan.Plan, cmd, key, value string) {
 	switch cmd + " " + key {
 	case "ring os":
 		ring.Select, err = fleet.Selector{"os": {value}}, nil
+	case "ring prefer":
+		ring.Prefer, err = fleet.Selector{"os": {value}}, nil
 	case "ring bake":
 		ring.Evidence.Bake, err = span(), nil
 	case "watch for":
 		p.Watch, err = span(), nil
+	case "ring gate":
+		below := 0.05
+		ring.Evidence.Gates, err = []evidence.Gate{{Name: value, Query: "errors", Below: &below}}, nil
+	case "ring strata":
+		ring.Evidence.Strata = number
+	case "strata of":
+		p.Strata, err = strings.Split(value, "+"), nil
+	case "approvals of":
+		p.Approvals = int(number)
 	case "ring hosts":
 		ring.Hosts = int64(number)
 	case "ring share":

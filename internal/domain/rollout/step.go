@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
@@ -24,6 +25,12 @@ func Step(s State, e Event) (State, []Effect) {
 	case OutcomeKnown:
 		t.pass(e.At)
 		t.outcome(e)
+	case Compared:
+		t.pass(e.At)
+		t.compared(e)
+	case FreezesSet:
+		t.pass(e.At)
+		t.freezes(e)
 	case HostRecovered:
 		t.pass(e.At)
 		t.recovered(e)
@@ -68,6 +75,9 @@ func (t *turn) pass(at time.Time) {
 	if t.Phase.Final() {
 		return
 	}
+	if gap < 0 {
+		t.Shut.Until = at // what the calendars said was for another time
+	}
 	gap = min(max(gap, 0), MaxGap)
 	t.Observed += gap
 	for i := range t.Rings {
@@ -85,21 +95,47 @@ func (t *turn) start(e Started) {
 	}
 	at := e.At.Round(0)
 	t.State = State{
-		ID: e.ID, Release: e.Release, Plan: e.Plan, Phase: Running,
+		ID: e.ID, Release: e.Release, Plan: e.Plan, Phase: Proposed,
 		Rings: make([]RingState, len(e.Plan.Rings)), Window: float64(e.Plan.Window.Start), Alarm: breaker.Quiet,
 		Eligible: e.Eligible, Remaining: e.Eligible, Started: at, Last: at, Reason: e.Reason,
+		Approved: []string{e.Actor}, Freezes: e.Freezes,
 	}
-	t.record(DidStart, "%s started %s %s on plan %s: ring %s of %d hosts is open", e.Actor, e.Release.Component, e.Release.Version,
-		e.Plan.Name, e.Plan.Rings[0].Name, t.Size())
+	t.look(e.Shut)
+	if len(t.Approved) < t.Plan.Approvals {
+		t.record(DidPropose, "%s asked to start %s %s on plan %s; %d more must agree before any host gets it", e.Actor, e.Release.Component,
+			e.Release.Version, e.Plan.Name, t.Plan.Approvals-len(t.Approved))
+		t.do(Notify{Severity: "page", Text: fmt.Sprintf("%s %s waits for approval", e.Release.Component, e.Release.Version)})
+		return
+	}
+	t.run(e.Actor)
+}
+
+// run begins to expose hosts. Signed plans count their times from here.
+func (t *turn) run(actor string) {
+	t.Phase, t.Started = Running, t.Last
+	t.uncounted()
+	t.record(DidStart, "%s started %s %s on plan %s: ring %s of %d hosts is open", actor, t.Release.Component, t.Release.Version,
+		t.Plan.Name, t.Plan.Rings[0].Name, t.Size())
 	t.do(PublishDirective{}, t.wake())
 }
 
 func (t *turn) operator(e OperatorActed) {
-	because := ""
-	if e.Reason != "" {
-		because = ": " + e.Reason
-	}
+	because := detail(e.Reason)
 	switch e.Action {
+	case Approve:
+		t.approve(e)
+		return
+	case HoldBack:
+		if t.Phase.Final() || t.Phase == Proposed || slices.ContainsFunc(t.Holds, func(h Hold) bool { return sameSelector(h.Select, e.Select) }) {
+			return
+		}
+		t.hold(Hold{Select: e.Select, Reason: e.Reason, At: t.Last, By: e.Actor})
+		t.record(DidHold, "%s keeps it from %s%s", e.Actor, e.Select, because)
+	case Unhold:
+		if !t.unhold(e.Select) {
+			return
+		}
+		t.record(DidUnhold, "%s lifted the hold on %s%s", e.Actor, e.Select, because)
 	case Pause:
 		if t.Phase != Running {
 			return
@@ -133,6 +169,28 @@ func (t *turn) operator(e OperatorActed) {
 	t.do(PublishDirective{})
 }
 
+// approve counts one more person who agrees; the one who asked for the start cannot agree twice.
+func (t *turn) approve(e OperatorActed) {
+	if t.Phase != Proposed || e.Actor == "" || slices.Contains(t.Approved, e.Actor) {
+		return
+	}
+	t.Approved = append(t.Approved, e.Actor)
+	t.record(DidApprove, "%s agreed%s: %d of %d", e.Actor, detail(e.Reason), len(t.Approved), t.Plan.Approvals)
+	if len(t.Approved) >= t.Plan.Approvals {
+		t.run(e.Actor)
+	}
+}
+
+// freezes takes over the installation's freezes. They stop leases, and nothing else: outcomes are counted, rings bake, halts work.
+func (t *turn) freezes(e FreezesSet) {
+	if t.Phase.Final() {
+		return
+	}
+	t.Freezes = e.Freezes
+	t.look(e.Shut)
+	t.record(DidFreeze, "%s set the installation's freezes%s", e.Actor, detail(t.Shut.Reason))
+}
+
 func (t *turn) enter(p Phase, reason string) {
 	t.Phase, t.Reason = p, reason
 	if p.Final() || p == Complete {
@@ -157,12 +215,15 @@ func (t *turn) booted(e HostBooted) {
 	}
 }
 
-// wake asks to be woken when the open ring may have baked, and at the latest within MaxGap.
+// wake asks to be woken when the open ring will have baked, and at the latest within MaxGap. A ring that has baked and lacks something else
+// is looked at no more often than any.
 func (t *turn) wake() WakeAt {
 	wait := MaxGap / 2
 	if r := t.Rings[t.Ring]; r.Settled > 0 {
-		left := time.Duration(t.Plan.Rings[t.Ring].Evidence.Bake) - (t.Observed - r.Settled)
-		wait = min(wait, max(left, time.Millisecond))
+		baked := max(0, t.Observed-r.Settled)
+		if left := time.Duration(t.Plan.Rings[t.Ring].Evidence.Bake) - baked; left > 0 || baked == 0 {
+			wait = min(wait, max(left, time.Millisecond))
+		}
 	}
 	return WakeAt{At: t.Last.Add(wait)}
 }

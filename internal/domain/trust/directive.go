@@ -2,6 +2,8 @@ package trust
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
@@ -66,6 +68,7 @@ func checkDirective(d api.Directive) []fault.Problem {
 		if t != nil {
 			require(release.VersionName(t.Version), path+".version", "is not a version: %q", t.Version)
 			require(release.Digest(t.Manifest).Valid(), path+".manifest", "is not a digest: %q", t.Manifest)
+			problems = append(problems, checkHolds(path+".holds", t.Holds)...)
 		}
 	}
 	require(d.Sequence > 0, "sequence", "must be above 0, is %d", d.Sequence)
@@ -77,6 +80,26 @@ func checkDirective(d api.Directive) []fault.Problem {
 		require(release.Digest(r.Manifest).Valid(), path+".manifest", "is not a digest: %q", r.Manifest)
 		for j, a := range r.Artifacts {
 			require(release.Digest(a).Valid(), at(path+".artifacts", j), "is not a digest: %q", a)
+		}
+	}
+	return problems
+}
+
+// maxHolds bounds the holds of one target. They are looked at on every check-in.
+const maxHolds = 1000
+
+// checkHolds lists what is wrong with holds. A key that is not known here is not wrong: it may be newer than this version, and the
+// endpoint counts as picked by it.
+func checkHolds(path string, holds []api.Hold) []fault.Problem {
+	if len(holds) > maxHolds {
+		return []fault.Problem{{Path: path, Message: fmt.Sprintf("are %d; %d is the most", len(holds), maxHolds)}}
+	}
+	var problems []fault.Problem
+	for i, h := range holds {
+		for _, key := range slices.Sorted(maps.Keys(h.Select)) {
+			if len(h.Select[key]) == 0 {
+				problems = append(problems, fault.Problem{Path: at(path, i) + ".select." + key, Message: "has no values, so it holds nobody"})
+			}
 		}
 	}
 	return problems

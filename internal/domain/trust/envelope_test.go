@@ -206,7 +206,19 @@ func TestOpenDirective(t *testing.T) {
 		"no sequence":            {func(d *api.Directive, w *trust.DirectiveWanted) { d.Sequence, w.Newest = 0, 0 }, fault.Invalid, []string{"sequence"}},
 		"no expiry":              {func(d *api.Directive, _ *trust.DirectiveWanted) { d.Expires = time.Time{} }, fault.Invalid, []string{"expires"}},
 		"candidate that is none": {func(d *api.Directive, _ *trust.DirectiveWanted) { d.Candidate.Manifest = "x" }, fault.Invalid, []string{"candidate.manifest"}},
-		"recall of nothing":      {func(d *api.Directive, _ *trust.DirectiveWanted) { d.Recalls[0].Artifacts[0] = "x" }, fault.Invalid, []string{"recalls[0].artifacts[0]"}},
+		"held everywhere":        {change: func(d *api.Directive, _ *trust.DirectiveWanted) { d.Candidate.Holds = []api.Hold{{}} }},
+		"held by a key that is not known": {change: func(d *api.Directive, _ *trust.DirectiveWanted) {
+			d.Candidate.Holds = []api.Hold{{Select: map[string][]string{"color": {"red"}}, Reason: "crashes"}}
+		}},
+		"as many holds as may be": {change: func(d *api.Directive, _ *trust.DirectiveWanted) { d.Candidate.Holds = make([]api.Hold, 1000) }},
+		"too many holds": {func(d *api.Directive, _ *trust.DirectiveWanted) {
+			d.Candidate.Holds = make([]api.Hold, 1001)
+		}, fault.Invalid, []string{"candidate.holds", "are 1001; 1000 is the most"}},
+		"hold of no value": {func(d *api.Directive, _ *trust.DirectiveWanted) {
+			d.Stable = d.Candidate
+			d.Stable.Holds = []api.Hold{{}, {Select: map[string][]string{"site": {"oslo"}, "os": {}}}}
+		}, fault.Invalid, []string{"stable.holds[1].select.os"}},
+		"recall of nothing": {func(d *api.Directive, _ *trust.DirectiveWanted) { d.Recalls[0].Artifacts[0] = "x" }, fault.Invalid, []string{"recalls[0].artifacts[0]"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

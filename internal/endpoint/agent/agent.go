@@ -23,6 +23,7 @@ import (
 // Options are the agent's world. All fields are required.
 type Options struct {
 	Endpoint   string // id
+	Tenant     string // that the join token gave it
 	StateDir   string
 	Root       []byte // TUF root that joining left, or empty: the control plane is asked for its first
 	Files      []component.File
@@ -33,8 +34,9 @@ type Options struct {
 	Log        *slog.Logger
 	Random     *rand.Rand // jitter
 	Attributes api.Attributes
-	Boot       string // boot id of the host
-	Platform   string // such as linux/amd64
+	Labels     map[string]string // given when it joined; may be empty
+	Boot       string            // boot id of the host
+	Platform   string            // such as linux/amd64
 	// KeepIdentity renews the certificate when it is due, and tells whether it did.
 	KeepIdentity func(ctx context.Context, t time.Time) (bool, error)
 }
@@ -211,8 +213,8 @@ func (a *Agent) wakeUp() {
 	}
 }
 
-// leave says goodbye for hosts on their way down: whoever holds a lease must not look dead. The consumers still run meanwhile. Only reports
-// are sent: a host that leaves asks for nothing and follows nothing.
+// leave says goodbye for hosts on their way down: whoever is watched, with a lease or as a control of others, must not look dead. The
+// consumers still run meanwhile. Only reports are sent: a host that leaves asks for nothing and follows nothing.
 func (a *Agent) leave(ctx context.Context) {
 	a.mu.Lock()
 	for _, u := range a.units {
@@ -222,9 +224,9 @@ func (a *Agent) leave(ctx context.Context) {
 	a.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, goodbyeWithin)
 	defer cancel()
-	for a.pending() {
+	for first := true; first || a.pending(); first = false {
 		body, _ := a.compose()
-		body.Wishes, body.Components = nil, nil // a host that said that it proves a release would count as back
+		body.Leaving, body.Wishes, body.Components = true, nil, nil // a host that said that it proves a release would count as back
 		reply, err := a.Uplink.CheckIn(ctx, body)
 		if err != nil {
 			a.Log.WarnContext(ctx, "say goodbye", slog.Any("error", err))
@@ -244,4 +246,4 @@ func (a *Agent) pending() bool {
 }
 
 // goodbyeWithin bounds what a shutdown waits for the control plane.
-const goodbyeWithin = 3 * time.Second
+const goodbyeWithin = 2 * time.Second

@@ -10,6 +10,7 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/domain/trust"
@@ -164,7 +165,7 @@ func (a *Agent) components() map[string]api.Component {
 		s := a.memory.Components[name]
 		c := api.Component{
 			Kind: string(u.file.Kind), Version: s.Current.Version, Artifact: string(s.Current.Artifact), Phase: string(s.Phase), Why: s.Why,
-			Previous: s.Previous.Version,
+			Previous: s.Previous.Version, Consumer: u.file.Provides[providedVersion],
 		}
 		if s.Current.Manifest != s.Good.Manifest {
 			c.Previous = s.Good.Version
@@ -211,7 +212,7 @@ func (a *Agent) follow(ctx context.Context, sequences map[string]int64) {
 				continue
 			}
 		}
-		a.event(ctx, u, directedBy(a.directed[name], a.now()))
+		a.event(ctx, u, directedBy(a.directed[name], a.subject(u), a.now()))
 	}
 }
 
@@ -262,8 +263,8 @@ func (a *Agent) componentNames() []string {
 	return names
 }
 
-func directedBy(d api.Directive, now time.Time) install.Directed {
-	event := install.Directed{At: now, Stable: target(d.Stable), Candidate: target(d.Candidate)}
+func directedBy(d api.Directive, host fleet.Subject, now time.Time) install.Directed {
+	event := install.Directed{At: now, Stable: target(d.Stable), Candidate: target(d.Candidate), Holds: holds(d, host)}
 	for _, r := range d.Recalls {
 		recall := install.Recall{Manifest: release.Digest(r.Manifest)}
 		for _, digest := range r.Artifacts {

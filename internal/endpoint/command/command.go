@@ -253,9 +253,10 @@ func (p *program) doRun(ctx context.Context, components string, log *slog.Logger
 	defer client.Close()
 	described, boot := agent.Describe()
 	a, err := agent.New(agent.Options{
-		Endpoint: record.Endpoint, StateDir: p.state, Root: record.Root, Files: files, Uplink: client, Journal: memory, FS: disk.OS{},
+		Endpoint: record.Endpoint, Tenant: record.Tenant, StateDir: p.state, Root: record.Root, Files: files, Uplink: client,
+		Journal: memory, FS: disk.OS{},
 		Clock: clock.Wall{}, Log: log.With(slog.String("endpoint", record.Endpoint)), Random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // jitter
-		Attributes: overlay(described, record.Attributes), Boot: boot, Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Attributes: overlay(described, record.Attributes), Labels: record.Labels, Boot: boot, Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		KeepIdentity: func(ctx context.Context, t time.Time) (bool, error) { return keeper.Keep(ctx, t, client) },
 	})
 	if err != nil {

@@ -75,13 +75,14 @@ func Open(t testing.TB, change func(*server.Options)) *World {
 	log := slog.New(slog.NewTextHandler(w.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	repo := w.repository(filepath.Join(dir, "keys"), log)
 	w.engine, err = engine.New(t.Context(), engine.Options{
-		Store: w.Store, Releases: w.Store, Directives: w.Store, Fleet: w.Fleet, Signer: repo, Notifier: nobody{}, Clock: w.clock, Log: log,
-		NewID: w.newID, Tick: time.Second, Grace: time.Minute, Reach: time.Hour, Hearing: 1000 * time.Hour, Freshness: time.Hour,
+		Store: w.Store, Settings: w.Store, Releases: w.Store, Directives: w.Store, Fleet: w.Fleet, Signer: repo, Notifier: nobody{},
+		Clock: w.clock, Log: log, NewID: w.newID, Tick: time.Second, Grace: time.Minute, Reach: time.Hour, Hearing: 1000 * time.Hour, Freshness: time.Hour,
 	})
 	w.must(err)
 	options := server.Options{
 		Tokens: w.Store, Fleet: w.Store, Components: w.Store, Plans: w.Store, Releases: w.Store, Records: w.Store, Engine: w.engine,
-		Repository: repo, Blobs: w.Blobs, Live: w.Fleet, About: w.about, Web: web.Handler(), Random: rand.Reader, Clock: w.clock, Log: log,
+		Freezes: w.engine, Repository: repo, Blobs: w.Blobs, Live: w.Fleet, About: w.about, Web: web.Handler(), Random: rand.Reader,
+		Clock: w.clock, Log: log,
 	}
 	if change != nil {
 		change(&options)

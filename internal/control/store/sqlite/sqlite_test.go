@@ -116,6 +116,40 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
+// A database of the first version, with a lease in it, is brought up to date and loses nothing.
+func TestFirstSchemaIsBroughtUpToDate(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "firebreak.db")
+	s, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, statement := range []string{
+		`ALTER TABLE leases DROP COLUMN stratum`,
+		`ALTER TABLE leases DROP COLUMN class`,
+		`DELETE FROM goose_db_version WHERE version_id > 1`,
+		`INSERT INTO rollouts (id, component, revision, created, state) VALUES ('r1', 'c', 1, 0, '{}')`,
+		`INSERT INTO leases (rollout, endpoint, id, tenant, site, ring, issued, expires, deadline, outcome, known, detail, recovered)
+			VALUES ('r1', 'ep-1', 'l1', 'acme', 'graz', 1, 1, 2, 3, 'pending', 0, '', 0)`,
+	} {
+		if _, err = db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := openAt(t, path).Lease(t.Context(), "r1", "ep-1")
+	if err != nil || l.ID != "l1" || l.Site != "graz" || l.Stratum != "" || l.Class != "" {
+		t.Errorf("got %+v, %v, want the lease as it was, without stratum and class", l, err)
+	}
+}
+
 func TestDamagedFileIsRefused(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "firebreak.db")

@@ -89,7 +89,7 @@ func leaseReplaced(t *testing.T, s *store.Store) {
 	renewed.ID, renewed.Issued, renewed.Ring = "l-renewed", after(time.Minute), 2
 	renewed.Expires, renewed.Deadline, renewed.Outcome = after(2*time.Minute), after(2*time.Hour), rollout.Confirmed
 	renewed.Known, renewed.Detail, renewed.Recovered = after(time.Hour), "well", after(time.Hour)
-	renewed.Tenant, renewed.Site = "other", "wien"
+	renewed.Tenant, renewed.Site, renewed.Stratum, renewed.Class = "other", "wien", "os windows", "laptop"
 	grant(t, s, 1, first)
 	grant(t, s, 2, renewed)
 	grant(t, s, 3, lease("r1", "ep-0"))

@@ -1,0 +1,38 @@
+package calibrate_test
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/sim/calibrate"
+)
+
+var full = flag.Bool("full", false, "measure all figures at full size, as make calibrate does")
+
+// The figures that the decision promises. A few hundred seeded runs here; `make calibrate` has them all.
+func TestFigures(t *testing.T) {
+	t.Parallel()
+	size, out := calibrate.Small(), &strings.Builder{}
+	var figures []calibrate.Figure
+	var err error
+	if *full {
+		figures, err = calibrate.Run(t.Context(), os.Stdout, os.Stderr, clock.Wall{}, calibrate.Full())
+	} else {
+		figures, err = calibrate.Run(t.Context(), out, nil, clock.Wall{}, size)
+		t.Log("\n" + out.String())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range figures {
+		if f.Missed {
+			t.Errorf("%s: got %s, want %s", f.Name, f.Got, f.Goal)
+		}
+	}
+	if len(figures) < 40 {
+		t.Errorf("got %d figures, want at least 40", len(figures))
+	}
+}
