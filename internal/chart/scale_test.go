@@ -62,7 +62,7 @@ func FuzzTicks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, lo, hi float64, n, kind int, log, snap bool) {
 		a := Axis{Label: "fuzz", Kind: Kind(kind), Log: log}
 		if a.Kind < Number || a.Kind > Duration || n < 3 || n > maxTicks || lo > hi || a.refuses(lo)+a.refuses(hi) != "" {
-			t.Skip()
+			return // no axis that Chart lets through
 		}
 		var e extent
 		e.add(lo)

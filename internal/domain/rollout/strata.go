@@ -127,9 +127,14 @@ func (t *turn) setAside(i int, e float64) {
 	ring.Aside = min(ring.Aside+s.Crashes.Bad, ring.Crashed+ring.Reverted)
 	why := fmt.Sprintf("evidence %.3g reached %g: %d of %d hosts of %s were harmed, the rest of the fleet is well", e, t.Plan.Breaker.Trip(),
 		s.Harmed, s.Leased, s.Name)
-	t.hold(Hold{Select: s.Select, Reason: why, At: t.Last, By: "breaker"})
+	t.arrest(s.Select, why, fmt.Sprintf("%s: %d of %d hosts harmed", s.Name, s.Harmed, s.Leased))
+}
+
+// arrest holds a part of the fleet for the breaker, and tells people whom.
+func (t *turn) arrest(selects fleet.Selector, why, whom string) {
+	t.hold(Hold{Select: selects, Reason: why, At: t.Last, By: "breaker"})
 	t.record(DidHold, "%s", why)
-	title := fmt.Sprintf("%s %s held for %s: %d of %d hosts harmed", t.Release.Component, t.Release.Version, s.Name, s.Harmed, s.Leased)
+	title := fmt.Sprintf("%s %s held for %s", t.Release.Component, t.Release.Version, whom)
 	t.do(PublishDirective{}, OpenIncident{Title: title}, Notify{Severity: "page", Text: title})
 }
 
@@ -148,10 +153,7 @@ func (t *turn) isolate(e OutcomeKnown) bool {
 		selects := fleet.Selector{key: {scope.Name}}
 		if own.Evidence(t.Plan.Breaker.Ceiling) >= t.Plan.Breaker.Trip() && !t.holds(selects) {
 			why := fmt.Sprintf("%d of %d hosts of %s %s report harm, the rest of the fleet is well", scope.Harmed+1, scope.Exposed, key, scope.Name)
-			t.hold(Hold{Select: selects, Reason: why, At: t.Last, By: "breaker"})
-			t.record(DidHold, "%s", why)
-			title := fmt.Sprintf("%s %s held for %s %s", t.Release.Component, t.Release.Version, key, scope.Name)
-			t.do(PublishDirective{}, OpenIncident{Title: title}, Notify{Severity: "page", Text: title})
+			t.arrest(selects, why, key+" "+scope.Name)
 		}
 		return true
 	}
