@@ -36,8 +36,9 @@ var floors = [][]string{
 
 	// The host's wing: the operating system, then what is built on it, then the loop.
 	{"internal/endpoint/disk", "internal/endpoint/component", "internal/endpoint/process"},
+	{"internal/endpoint/slots", "internal/endpoint/journal"},
 	{
-		"internal/endpoint/journal", "internal/endpoint/identity", "internal/endpoint/uplink", "internal/endpoint/fetch",
+		"internal/endpoint/identity", "internal/endpoint/uplink", "internal/endpoint/fetch",
 		"internal/endpoint/consumer", "internal/endpoint/installer", "internal/endpoint/probe/exec", "internal/endpoint/probe/http",
 		"internal/endpoint/probe/loaded", "internal/endpoint/probe/restarts", "internal/endpoint/probe/tcp", "internal/endpoint/probe/unit",
 	},

@@ -134,7 +134,7 @@ func (a *Agent) swap(ctx context.Context, u *unit, s install.State) {
 		a.event(ctx, u, install.SwapFailed{At: a.now(), Why: "the lease expired before the switch"})
 		return
 	}
-	err := u.installer.Activate(ctx, installer.Slot(slot))
+	err := u.installer.Activate(ctx, installer.Slot(slot), installer.Slot(s.Good.Slot))
 	u.switched = a.now() // after it: a consumer that was started during the switch may have found the old release, and is told
 	if err == nil {
 		a.event(ctx, u, install.Swapped{At: a.now()})

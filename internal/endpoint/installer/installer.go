@@ -8,10 +8,11 @@ import (
 	"context"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/slots"
 )
 
 // Slot names one staged release of a component on this host; "" means none.
-type Slot string
+type Slot = slots.Slot
 
 // SlotOf names the slot of a release's artifact: its version, for people, and enough of its digest to be unique.
 func SlotOf(version string, digest release.Digest) Slot { return Slot(version + "-" + digest.Short()) }
@@ -39,11 +40,11 @@ type Installer interface {
 	// Check runs the component's validator on a staged slot. fault.Invalid means that it says no, fault.Unavailable that it could not
 	// be run; neither is a verdict in favour.
 	Check(ctx context.Context, s Slot) error
-	// Activate makes a staged slot current, having made the way back first. After an error the old slot or the new one is current:
-	// Inspect tells which.
-	Activate(ctx context.Context, s Slot) error
-	// Revert makes a slot current that was so before; "" takes the component away. It needs no space when to is the slot that was
-	// current before the last activation. Reverting to what is current does nothing.
+	// Activate makes a staged slot current, having made the way back first: to back, the last-known-good slot, or "" if there is none.
+	// After an error the old slot or the new one is current: Inspect tells which.
+	Activate(ctx context.Context, s, back Slot) error
+	// Revert makes a slot current that was so before; "" takes the component away. It needs no space when to is the way
+	// back of the last activation. Reverting to what is current does nothing.
 	Revert(ctx context.Context, to Slot) error
 	// Inspect tells what is on the host. A current slot that somebody removed counts as none.
 	Inspect(ctx context.Context) (Inspection, error)

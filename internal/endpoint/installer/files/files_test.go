@@ -359,7 +359,7 @@ func TestAForeignThingInPlaceOfTheLinkIsLeftAlone(t *testing.T) {
 	if err = os.Mkdir(filepath.Join(h.dir, "current"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Activate(t.Context(), slot); fault.KindOf(err) != fault.Conflict || fault.NextOf(err) == "" {
+	if err := h.Activate(t.Context(), slot, ""); fault.KindOf(err) != fault.Conflict || fault.NextOf(err) == "" {
 		t.Errorf("got %v, want a conflict with a next step", err)
 	}
 }
@@ -369,7 +369,7 @@ func TestACurrentSlotThatSomebodyRemovedCountsAsNone(t *testing.T) {
 	h := newHouse(t)
 	slot, err := h.stage(t, pack(file("a", "content")))
 	if err == nil {
-		err = h.Activate(t.Context(), slot)
+		err = h.Activate(t.Context(), slot, "")
 	}
 	if err == nil {
 		err = disk.RemoveAll(disk.OS{}, h.Path(slot))

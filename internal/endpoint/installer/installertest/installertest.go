@@ -79,7 +79,11 @@ func (p place) install(t *testing.T, version string) installer.Slot {
 		return ""
 	}
 	i, slot := p.open(t), p.stage(t, version)
-	if err := i.Activate(t.Context(), slot); err != nil {
+	found, err := i.Inspect(t.Context())
+	if err == nil {
+		err = i.Activate(t.Context(), slot, found.Current)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return slot
@@ -128,7 +132,7 @@ func life(t *testing.T, p place) {
 		p.expect(t, "1", one, "")
 	}
 	for range 2 { // and so does activating it
-		if err := i.Activate(ctx, two); err != nil {
+		if err := i.Activate(ctx, two, one); err != nil {
 			t.Fatal(err)
 		}
 		p.expect(t, "2", two, one)
@@ -176,13 +180,13 @@ func whatIsNotThere(t *testing.T, p place) {
 	one := p.install(t, "1")
 	i := p.open(t)
 	for _, s := range []installer.Slot{"none", "../x", "."} {
-		for _, err := range []error{i.Activate(t.Context(), s), i.Revert(t.Context(), s), i.Check(t.Context(), s)} {
+		for _, err := range []error{i.Activate(t.Context(), s, one), i.Revert(t.Context(), s), i.Check(t.Context(), s)} {
 			if fault.KindOf(err) != fault.NotFound {
 				t.Errorf("%q: got %v, want not found", s, err)
 			}
 		}
 	}
-	if err := i.Activate(t.Context(), ""); fault.KindOf(err) != fault.NotFound {
+	if err := i.Activate(t.Context(), "", one); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("no slot: got %v, want not found", err)
 	}
 	p.expect(t, "1", one, "")
@@ -199,7 +203,7 @@ func aContextThatEnded(t *testing.T, p place) {
 	cancel()
 	i := p.open(t)
 	_, stageErr := i.Stage(ctx, s)
-	for _, err := range []error{stageErr, i.Activate(ctx, two)} {
+	for _, err := range []error{stageErr, i.Activate(ctx, two, one)} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want the context's error", err)
 		}
@@ -249,7 +253,7 @@ func aReaderSeesNoGap(t *testing.T, p place) {
 	})
 	i := p.open(t)
 	for range 100 {
-		for _, err := range []error{i.Activate(t.Context(), two), i.Revert(t.Context(), one)} {
+		for _, err := range []error{i.Activate(t.Context(), two, one), i.Revert(t.Context(), one)} {
 			if err != nil {
 				t.Error(err)
 			}
@@ -284,7 +288,7 @@ func (p place) openFull(t *testing.T) installer.Installer {
 
 func activateOnAFullDisk(t *testing.T, p place) {
 	one, two := p.install(t, "1"), p.stage(t, "2")
-	err := p.openFull(t).Activate(t.Context(), two)
+	err := p.openFull(t).Activate(t.Context(), two, one)
 	if err == nil {
 		p.expect(t, "2", two, one)
 		return
@@ -338,14 +342,14 @@ func acts() map[string]act {
 			_, err := i.Stage(ctx, s)
 			return err
 		}},
-		"activate": {staged: true, ends: []string{"2", "old"}, do: func(ctx context.Context, i installer.Installer, _ installer.Stage, _, next installer.Slot) error {
-			return i.Activate(ctx, next)
+		"activate": {staged: true, ends: []string{"2", "old"}, do: func(ctx context.Context, i installer.Installer, _ installer.Stage, old, next installer.Slot) error {
+			return i.Activate(ctx, next, old)
 		}},
 		"revert": {staged: true, active: true, ends: []string{"old", "2"}, do: func(ctx context.Context, i installer.Installer, _ installer.Stage, old, _ installer.Slot) error {
 			return i.Revert(ctx, old)
 		}},
 		"there and back": {staged: true, ends: []string{"old", "2"}, do: func(ctx context.Context, i installer.Installer, _ installer.Stage, old, next installer.Slot) error {
-			return errors.Join(i.Activate(ctx, next), i.Revert(ctx, old))
+			return errors.Join(i.Activate(ctx, next, old), i.Revert(ctx, old))
 		}},
 		"collect": {staged: true, ends: []string{"old"}, do: func(ctx context.Context, i installer.Installer, _ installer.Stage, _, _ installer.Slot) error {
 			return i.Collect(ctx, nil)
