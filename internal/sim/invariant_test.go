@@ -168,7 +168,7 @@ func grantedWithin(t *testing.T, s story, l *ledger, h happening, g rollout.Gran
 	size := h.before.Size()
 	places := size + max(0, h.before.Large)
 	if h.before.Alarm == breaker.Amber {
-		places = max(places, 2*size)
+		places = max(places, size+max(size, 100))
 	}
 	if !s.plan.Last(g.Ring) && l.leased(g.Ring) > places+size {
 		t.Errorf("seed %d: ring %d of %d places has %d hosts", s.seed, g.Ring, places, l.leased(g.Ring))

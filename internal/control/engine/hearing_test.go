@@ -50,7 +50,7 @@ func TestInvariantI4UnheardHostsProveNothing(t *testing.T) {
 	if got := w.view(id); got.Ring != 0 || got.Alarm != "amber" {
 		t.Errorf("with both heard again: got alarm %s, ring %d, want amber, 0: that they are back does not explain where they were", got.Alarm, got.Ring)
 	}
-	for n := 3; n <= 4; n++ { // at amber the ring has as many places again, one at a time
+	for n := 3; n <= 4; n++ { // at amber the ring has more places, one at a time
 		w.lease(id, n)
 		w.report(id, n, "confirmed")
 		for range 30 {

@@ -147,10 +147,12 @@ func TestPlacesAreGivenAgain(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", name, got, test.want)
 		}
 	}
-	s := midway(t)
-	s.Rings[0], s.Alarm = rollout.RingState{Leased: 1999, Confirmed: 1999}, breaker.Amber
-	if _, effects := rollout.Step(s, askedOf("linux")); refusal(effects) != "granted" {
-		t.Errorf("at amber: got %s, want as many places again", refusal(effects))
+	for leased, want := range map[int64]string{1999: "granted", 2000: rollout.WaitAmber} {
+		s := midway(t)
+		s.Rings[0], s.Alarm = rollout.RingState{Leased: leased, Confirmed: leased}, breaker.Amber
+		if _, effects := rollout.Step(s, askedOf("linux")); refusal(effects) != want {
+			t.Errorf("at amber, %d of 1,000 leased: got %s, want %s", leased, refusal(effects), want)
+		}
 	}
 }
 

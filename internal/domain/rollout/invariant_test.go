@@ -99,7 +99,7 @@ func grantedWithin(t *teller, c chapter, grant rollout.GrantLease) {
 	}
 	size, places := c.before.Size(), c.before.Size()+max(0, c.before.Large)
 	if c.before.Alarm == breaker.Amber {
-		places = max(places, 2*size)
+		places = max(places, size+max(size, 100))
 	}
 	if taken := ring.Leased - min(ring.Left(), size); !p.Last(grant.Ring) && (taken > places || ring.Leased > places+size) {
 		t.Fatalf("ring %d has %d hosts in %d of %d places, its size is %d", grant.Ring, ring.Leased, taken, places, size)

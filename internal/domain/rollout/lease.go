@@ -236,7 +236,7 @@ func (s *State) full() bool { return s.taken(s.Ring) >= s.capacity() }
 // trips or clears, where otherwise everybody would wait for a person.
 func (s *State) capacity() int64 {
 	if s.Alarm == breaker.Amber {
-		return 2 * s.Size()
+		return s.Size() + max(s.Size(), 100)
 	}
 	return s.Size()
 }
