@@ -4,6 +4,7 @@ SHELL := /bin/sh
 DEMO_FLAGS ?=
 BENCH ?= .
 SEEDS ?= 10000
+ONLY ?=
 
 .PHONY: help build demo test lint fmt cross bench calibrate nightly fuzz tidy fresh-check clean
 
@@ -31,8 +32,8 @@ cross: ## prove that every main builds for every supported system
 bench: ## run the benchmarks (BENCH=regexp picks)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-calibrate: ## measure every promised figure at full size, beside its goal (an hour on two cores)
-	go test -count=1 -timeout 4h -v -run '^TestFigures$$' ./internal/sim/calibrate -full
+calibrate: ## measure every promised figure at full size, beside its goal (two hours on two cores; ONLY=regexp picks)
+	go test -count=1 -timeout 4h -v -run '^TestFigures$$' ./internal/sim/calibrate -full -only '$(ONLY)'
 
 nightly: ## the invariants over 10,000 simulated small fleets (SEEDS=10000)
 	go test -count=1 -timeout 2h -run 'Simulated|TestReplay' ./internal/sim -seeds $(SEEDS)

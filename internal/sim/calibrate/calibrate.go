@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"sync"
 	"time"
 
@@ -32,12 +33,16 @@ type Size struct {
 	Seed     uint64
 	Workers  int           // runs at a time
 	Horizon  time.Duration // when a run ends that waits for a person
+
+	Only *regexp.Regexp // measure what it matches alone: a part or a row of 19 July; nil: all
 }
+
+func (s Size) wants(name string) bool { return s.Only == nil || s.Only.MatchString(name) }
 
 // Full is all figures at their full size.
 func Full() Size {
 	return Size{
-		Hosts: 8_500_000, Runs: 400, Good: 4, Null: 20_000, Ville: 4000, OneArm: 4000, Slack: 1,
+		Hosts: 8_500_000, Runs: 200, Good: 2, Null: 20_000, Ville: 1000, OneArm: 4000, Slack: 1,
 		Speed: []int64{100_000, 1_000_000, 8_500_000, 10_000_000}, Outcomes: 5_000_000, Seed: 1, Workers: 2, Horizon: 6 * time.Hour,
 	}
 }
@@ -63,8 +68,16 @@ type Figure struct {
 func Run(ctx context.Context, out, notes io.Writer, watch clock.Clock, size Size) ([]Figure, error) {
 	b := &bench{ctx: ctx, out: out, notes: notes, watch: watch, Size: size}
 	b.line(Figure{Name: "figure", Got: "got", Goal: "goal", Reference: "reference"}, "")
-	for _, part := range []func() error{b.oneArm, b.outcomes, b.harm, b.good, b.speed, b.ville, b.null} {
-		if err := part(); err != nil {
+	parts := []part{{"one-arm", b.oneArm}, {"outcomes", b.outcomes}}
+	for _, row := range rows() {
+		parts = append(parts, part{row.name, func() error { return b.harm(row) }})
+	}
+	parts = append(parts, part{"good", b.good}, part{"speed", b.speed}, part{"type-I", b.ville}, part{"null", b.null})
+	for _, p := range parts {
+		if !size.wants(p.name) {
+			continue
+		}
+		if err := p.measure(); err != nil {
 			return b.figures, err
 		}
 	}
@@ -80,6 +93,12 @@ func Missed(figures []Figure) int {
 		}
 	}
 	return n
+}
+
+// part is what can be measured alone.
+type part struct {
+	name    string
+	measure func() error
 }
 
 // bench is one call of Run.

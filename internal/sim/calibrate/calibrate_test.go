@@ -3,6 +3,7 @@ package calibrate_test
 import (
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -10,7 +11,10 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/sim/calibrate"
 )
 
-var full = flag.Bool("full", false, "measure all figures at full size, as make calibrate does")
+var (
+	full = flag.Bool("full", false, "measure all figures at full size, as make calibrate does")
+	only = flag.String("only", "", "measure the figures that this matches: one-arm, outcomes, '100 % silent', ..., good, speed, type-I, null")
+)
 
 // The figures that the decision promises. A few hundred seeded runs here; `make calibrate` has them all.
 func TestFigures(t *testing.T) {
@@ -19,7 +23,11 @@ func TestFigures(t *testing.T) {
 	var figures []calibrate.Figure
 	var err error
 	if *full {
-		figures, err = calibrate.Run(t.Context(), os.Stdout, os.Stderr, clock.Wall{}, calibrate.Full())
+		size = calibrate.Full()
+		if *only != "" {
+			size.Only = regexp.MustCompile(*only)
+		}
+		figures, err = calibrate.Run(t.Context(), os.Stdout, os.Stderr, clock.Wall{}, size)
 	} else {
 		figures, err = calibrate.Run(t.Context(), out, nil, clock.Wall{}, size)
 		t.Log("\n" + out.String())
@@ -32,7 +40,7 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", f.Name, f.Got, f.Goal)
 		}
 	}
-	if len(figures) < 40 {
+	if len(figures) < 40 && size.Only == nil {
 		t.Errorf("got %d figures, want at least 40", len(figures))
 	}
 }
