@@ -6,10 +6,10 @@ BENCH ?= .
 SEEDS ?= 10000
 ONLY ?=
 
-.PHONY: help build demo test lint fmt cross bench calibrate nightly fuzz tidy fresh-check clean
+.PHONY: help build demo test lint fmt cross bench calibrate nightly fuzz e2e-vm rescue-iso packages tidy fresh-check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 build: ## build the static binaries into bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/... ./examples/...
@@ -41,6 +41,15 @@ nightly: ## the invariants over 10,000 simulated small fleets (SEEDS=10000)
 fuzz: ## run every fuzz test for a while (FUZZ_TIME=20s)
 	scripts/fuzz
 
+e2e-vm: ## Debian machines: panics, hangs, full disks, power cuts, the recovery medium (root; half an hour)
+	scripts/vm/e2e
+
+rescue-iso: ## the recovery medium, BIOS and UEFI, into dist/rescue
+	scripts/vm/rescue-iso
+
+packages: ## Debian packages into dist/ (scripts/packages-check proves them, as root)
+	scripts/packages
+
 tidy: ## bring go.mod in step with the imports
 	go mod tidy
 
@@ -48,4 +57,4 @@ fresh-check: ## prove README's two commands on a bare Debian 12 (needs root and 
 	scripts/fresh-check
 
 clean: ## remove what was built and cached here
-	rm -rf bin .tools .cache
+	rm -rf bin dist .tools .cache

@@ -25,24 +25,26 @@ var floors = [][]string{
 	// The words of everybody: what errors, time and the wire are. These and the domain are for both wings.
 	{"api", "internal/clock", "internal/domain/fault"},
 	{
-		"internal/domain/blame", "internal/domain/breaker", "internal/domain/calendar", "internal/domain/evidence", "internal/domain/fleet",
+		"internal/domain/blame", "internal/domain/bootguard", "internal/domain/breaker", "internal/domain/calendar", "internal/domain/evidence", "internal/domain/fleet",
 		"internal/resource", "internal/chart", "plans",
 	},
-	{"internal/domain/plan"},
+	{"internal/domain/plan", "internal/domain/launch"},
 	{"internal/domain/release"},
 
 	// Decisions: values in, values out.
 	{"internal/domain/rollout", "internal/domain/install", "internal/domain/trust"},
 
-	// The host's wing: the operating system, then what is built on it, then the loop.
+	// The host's wing: the operating system, then what is built on it, then the guard and the loop.
 	{"internal/endpoint/disk", "internal/endpoint/component", "internal/endpoint/process"},
 	{"internal/endpoint/slots", "internal/endpoint/journal"},
 	{
-		"internal/endpoint/identity", "internal/endpoint/uplink", "internal/endpoint/fetch",
-		"internal/endpoint/consumer", "internal/endpoint/installer", "internal/endpoint/probe/exec", "internal/endpoint/probe/http",
-		"internal/endpoint/probe/loaded", "internal/endpoint/probe/restarts", "internal/endpoint/probe/tcp", "internal/endpoint/probe/unit",
+		"internal/endpoint/identity", "internal/endpoint/uplink", "internal/endpoint/fetch", "internal/endpoint/consumer",
+		"internal/endpoint/installer", "internal/endpoint/posture", "internal/endpoint/guard", "internal/endpoint/launcher",
+		"internal/endpoint/probe/exec", "internal/endpoint/probe/http", "internal/endpoint/probe/loaded", "internal/endpoint/probe/restarts",
+		"internal/endpoint/probe/tcp", "internal/endpoint/probe/unit",
 	},
-	{"internal/endpoint/probe"},
+	{"internal/endpoint/installer/files", "internal/endpoint/probe"},
+	{"internal/endpoint/installer/deb", "internal/endpoint/installer/exec"},
 	{"internal/endpoint/agent"},
 	{"internal/endpoint/command"},
 
@@ -57,9 +59,9 @@ var floors = [][]string{
 
 	// The operator's side, and what runs both wings.
 	{"client", "internal/publisher", "internal/sim"},
-	{"internal/demo", "internal/e2e"},
+	{"internal/demo", "internal/e2e", "internal/vm"},
 	{"internal/cli"},
-	{"cmd/firebreak", "cmd/firebreak-agent"},
+	{"cmd/firebreak", "cmd/firebreak-agent", "cmd/firebreak-guard"},
 }
 
 // pure is all of the standard library that a package of the domain may import: nothing that reads a clock, a file or an

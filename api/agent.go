@@ -73,6 +73,13 @@ type CheckIn struct {
 	Wishes     []Wish               `json:"wishes,omitempty"`     // leases asked for
 	Boot       string               `json:"boot,omitempty"`       // boot id, first after a start
 	Leaving    bool                 `json:"leaving,omitempty"`    // the agent stops in good order: no word after this one is no silence
+	Posture    *Posture             `json:"posture,omitempty"`    // when changed, and first after a start
+}
+
+// Posture is what a host could survive alone, in words such as "watchdog" or "guard". Agent and control plane may not know the same words.
+type Posture struct {
+	Have    []string `json:"have,omitempty"`
+	Missing []string `json:"missing,omitempty"`
 }
 
 // Component is the state of one component on an endpoint.
@@ -103,6 +110,15 @@ type Report struct {
 	Manifest  string    `json:"manifest,omitempty"`
 	Outcome   string    `json:"outcome"` // confirmed, crashed, reverted, rejected, goodbye, recovered, booted
 	Detail    string    `json:"detail,omitempty"`
+	Crash     *Crash    `json:"crash,omitempty"` // of crashed, when the endpoint saw how the consumer died
+}
+
+// Crash is how a consumer died.
+type Crash struct {
+	Signal    string `json:"signal,omitempty"` // such as SEGV, or ""
+	Status    int    `json:"status"`           // exit status; -1 if a signal ended it, or if it never started
+	Signature string `json:"signature"`        // equal crashes have equal signatures on all hosts
+	Headline  string `json:"headline"`         // the line of its last words that says most, at most 200 bytes
 }
 
 // Outcomes that only travel in reports: what an endpoint says beyond the outcomes of a lease.

@@ -129,8 +129,9 @@ type Rollout struct {
 	Harmed      int64      `json:"harmed"`
 	Recovered   int64      `json:"recovered"`
 	Returned    int64      `json:"returned"`
-	Evidence    float64    `json:"evidence"` // E: trips at Trip
-	Doubt       float64    `json:"doubt"`    // E without what has a harmless explanation: amber at Amber
+	Unfit       *Unfit     `json:"unfit,omitempty"` // hosts that could not survive alone what the plan asks for; nil if there are none
+	Evidence    float64    `json:"evidence"`        // E: trips at Trip
+	Doubt       float64    `json:"doubt"`           // E without what has a harmless explanation: amber at Amber
 	Amber       float64    `json:"amber"`
 	Trip        float64    `json:"trip"`
 	Alarm       string     `json:"alarm"`
@@ -144,6 +145,12 @@ type Rollout struct {
 	Holds     []RolloutHold `json:"holds,omitempty"`
 	Strata    []Stratum     `json:"strata,omitempty"`   // those in trouble: harmed, suspicious or held; the worst first, at most 20
 	Suspects  []Suspect     `json:"suspects,omitempty"` // what explains the harm, the best explanation first; empty if nothing does
+}
+
+// Unfit counts hosts that do not get a release because they miss posture that its plan asks for.
+type Unfit struct {
+	Hosts int64            `json:"hosts"`
+	Lacks map[string]int64 `json:"lacks"` // how many of them miss each word
 }
 
 // RolloutHold keeps a release from the hosts that it selects.
@@ -251,7 +258,8 @@ type Endpoint struct {
 	Enrolled   time.Time            `json:"enrolled"`
 	LastSeen   time.Time            `json:"last_seen"`
 	Components map[string]Component `json:"components,omitempty"`
-	Leases     []LeaseStatus        `json:"leases,omitempty"` // when one endpoint is asked for
+	Posture    *Posture             `json:"posture,omitempty"` // in the words that the control plane knows; nil if the host has not said it
+	Leases     []LeaseStatus        `json:"leases,omitempty"`  // when one endpoint is asked for
 }
 
 // Page is a part of a long list. Next is the key to ask on with as after=, empty at the end.
@@ -262,14 +270,25 @@ type Page[T any] struct {
 
 // Incident is the record opened by a trip.
 type Incident struct {
-	ID        string        `json:"id"`
-	Rollout   string        `json:"rollout"`
-	Component string        `json:"component"`
-	Version   string        `json:"version"`
-	Title     string        `json:"title"`
-	Opened    time.Time     `json:"opened"`
-	Closed    *time.Time    `json:"closed,omitempty"`
-	Harmed    []LeaseStatus `json:"harmed,omitempty"`   // when one incident is asked for
-	Timeline  []Decision    `json:"timeline,omitempty"` // the decisions that matter: not every lease
-	Summary   *Rollout      `json:"summary,omitempty"`
+	ID        string         `json:"id"`
+	Rollout   string         `json:"rollout"`
+	Component string         `json:"component"`
+	Version   string         `json:"version"`
+	Title     string         `json:"title"`
+	Opened    time.Time      `json:"opened"`
+	Closed    *time.Time     `json:"closed,omitempty"`
+	Harmed    []LeaseStatus  `json:"harmed,omitempty"`   // when one incident is asked for
+	Crashes   []CrashCluster `json:"crashes,omitempty"`  // what the harmed hosts found, equal crashes together; those of the most hosts first, at most 20
+	Timeline  []Decision     `json:"timeline,omitempty"` // the decisions that matter: not every lease
+	Summary   *Rollout       `json:"summary,omitempty"`
+}
+
+// CrashCluster is equal crashes of several hosts, as the first of them told it.
+type CrashCluster struct {
+	Signature string    `json:"signature,omitempty"` // the same for equal crashes; empty if the hosts could make out none
+	Signal    string    `json:"signal,omitempty"`    // that ended the process
+	Status    int       `json:"status,omitempty"`    // that it exited with
+	Headline  string    `json:"headline,omitempty"`
+	Hosts     int64     `json:"hosts"`
+	First     time.Time `json:"first"` // when the first was told
 }

@@ -251,6 +251,9 @@ func projection(s rollout.State) api.Rollout {
 	for _, h := range s.Holds {
 		r.Holds = append(r.Holds, api.RolloutHold{Select: h.Select, Text: h.Select.String(), Reason: h.Reason, At: h.At, By: h.By})
 	}
+	if s.Unfit.Hosts > 0 {
+		r.Unfit = &api.Unfit{Hosts: s.Unfit.Hosts, Lacks: s.Unfit.Lacks}
+	}
 	if !s.Ended.IsZero() {
 		r.Ended = &s.Ended
 	}

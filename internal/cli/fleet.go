@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/client"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 )
 
 func (p *program) fleetCommand() *cobra.Command {
@@ -20,15 +23,20 @@ func (p *program) fleetCommand() *cobra.Command {
 }
 
 func (p *program) fleetList() *cobra.Command {
-	var component, version, tenant, site string
+	var component, version, tenant, site, missing string
+	var posture bool
 	var limit int
 	c := p.leaf(command{
 		use: "list", short: "List endpoints and what they run", args: cobra.NoArgs,
 		long: `
 Lists endpoints in the order of their ids. --component picks those that have the component, --version those that run
-that version of it.`,
-		example: "firebreak fleet list\nfirebreak fleet list --component sensor-content --version 2 --tenant acme",
+that version of it. --posture shows what each misses to survive a bad update alone, --posture-missing picks those that miss a word; 'firebreak
+fleet show' says what the words are good for.`,
+		example: "firebreak fleet list\nfirebreak fleet list --component sensor-content --version 2 --tenant acme\nfirebreak fleet list --posture-missing watchdog",
 		run: func(ctx context.Context, _ []string) error {
+			if problems := checkWord(missing); len(problems) > 0 {
+				return fault.Problems("list endpoints", problems)
+			}
 			c, err := p.connect()
 			if err != nil {
 				return err
@@ -38,14 +46,15 @@ that version of it.`,
 				if err != nil {
 					return err
 				}
-				if picks(e, component, version) && (tenant == "" || e.Tenant == tenant) && (site == "" || e.Attributes.Site == site) {
+				if picks(e, component, version) && (tenant == "" || e.Tenant == tenant) && (site == "" || e.Attributes.Site == site) &&
+					(missing == "" || slices.Contains(misses(e), missing)) {
 					found = append(found, e)
 				}
 				if limit > 0 && len(found) == limit {
 					break
 				}
 			}
-			return p.show(found, func() { p.sayFleet(found) })
+			return p.show(found, func() { p.sayFleet(found, posture || missing != "") })
 		},
 	})
 	flags := c.Flags()
@@ -53,6 +62,8 @@ that version of it.`,
 	flags.StringVar(&version, "version", "", "only endpoints that run this version")
 	flags.StringVar(&tenant, "tenant", "", "only endpoints of this tenant")
 	flags.StringVar(&site, "site", "", "only endpoints of this site")
+	flags.BoolVar(&posture, "posture", false, "show what each endpoint misses to survive a bad update alone")
+	flags.StringVar(&missing, "posture-missing", "", "only endpoints that miss this, or have not said whether they have it, such as guard")
 	flags.IntVar(&limit, "limit", 0, "stop after so many (default: all)")
 	return c
 }
@@ -69,10 +80,38 @@ func picks(e api.Endpoint, component, version string) bool {
 	return false
 }
 
-func (p *program) sayFleet(found []api.Endpoint) {
-	t := newTable("ENDPOINT", "TENANT", "SITE", "SEEN", "RUNS")
+// checkWord refuses a word of a posture that there is not; none is none.
+func checkWord(word string) []fault.Problem {
+	if word == "" {
+		return nil
+	}
+	return fleet.CheckPosture("--posture-missing", []string{word})
+}
+
+// misses are the words of a posture that an endpoint does not have; one that has not said it misses all.
+func misses(e api.Endpoint) []string {
+	if e.Posture == nil {
+		return fleet.Posture(0).Missing()
+	}
+	return e.Posture.Missing
+}
+
+// sayFleet prints endpoints and what they run, or what they miss.
+func (p *program) sayFleet(found []api.Endpoint, posture bool) {
+	last := "RUNS"
+	if posture {
+		last = "MISSING"
+	}
+	t := newTable("ENDPOINT", "TENANT", "SITE", "SEEN", last)
 	for _, e := range found {
-		t.add(e.ID, e.Tenant, orDash(e.Attributes.Site), p.seen(e.LastSeen), runs(e.Components))
+		says := runs(e.Components)
+		switch {
+		case posture && e.Posture == nil:
+			says = "unknown"
+		case posture:
+			says = orDash(strings.Join(e.Posture.Missing, ", "))
+		}
+		t.add(e.ID, e.Tenant, orDash(e.Attributes.Site), p.seen(e.LastSeen), says)
 	}
 	t.print(p)
 }
@@ -146,9 +185,29 @@ func (p *program) sayEndpoint(e api.Endpoint, rings map[string][]api.Ring) {
 		t.note(c.Why)
 	}
 	t.print(p)
+	p.sayPosture(e.Posture)
 	if len(e.Leases) > 0 {
 		p.say("")
 		p.sayLeases(e.Leases, func(l api.LeaseStatus) string { return l.Rollout }, "ROLLOUT", rings)
+	}
+}
+
+// sayPosture prints what an endpoint comes back from with nobody's help, and what it misses for the rest.
+func (p *program) sayPosture(said *api.Posture) {
+	if said == nil {
+		return
+	}
+	p.say("")
+	posture := fleet.PostureOf(said.Have)
+	var survives []string
+	for _, h := range fleet.Hazards() {
+		if posture.Survives(h) {
+			survives = append(survives, string(h))
+		}
+	}
+	p.paragraph("comes back alone from: ", cmp.Or(strings.Join(survives, ", "), "nothing"))
+	for _, word := range said.Missing {
+		p.paragraph("  misses "+word+": ", fleet.Cure(word))
 	}
 }
 

@@ -107,6 +107,7 @@ func (p *program) sayIncident(i api.Incident) {
 		}
 		p.sayLeases(i.Harmed, func(l api.LeaseStatus) string { return l.Endpoint }, "HARMED", rings)
 	}
+	p.sayCrashes(i.Crashes)
 	p.say("")
 	for _, d := range i.Timeline {
 		for _, r := range d.Records {
@@ -115,4 +116,25 @@ func (p *program) sayIncident(i api.Incident) {
 			}
 		}
 	}
+}
+
+// sayCrashes prints what the harmed hosts found, equal crashes in one line.
+func (p *program) sayCrashes(crashes []api.CrashCluster) {
+	if len(crashes) == 0 {
+		return
+	}
+	p.say("")
+	t := newTable("HOSTS", "CRASH", "FIRST", "ENDED BY", "SAID")
+	for _, c := range crashes {
+		by := "signal " + c.Signal
+		switch {
+		case c.Signal != "":
+		case c.Status < 0:
+			by = "no start"
+		default:
+			by = fmt.Sprintf("status %d", c.Status)
+		}
+		t.add(thousands(c.Hosts), orDash(c.Signature), p.when(c.First), by, orDash(c.Headline))
+	}
+	t.print(p)
 }

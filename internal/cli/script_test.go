@@ -88,7 +88,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // world lets things happen on the other side:
 //
 //	world publish COMPONENT VERSION, world join N COMPONENT, world ask ROLLOUT HOST, world report ROLLOUT HOST OUTCOME [DETAIL],
-//	world pass SECONDS, world trip COMPONENT, world complete COMPONENT N
+//	world stand HOST WORD..., world pass SECONDS, world trip COMPONENT, world complete COMPONENT N
 func world(ts *testscript.TestScript, _ bool, args []string) {
 	w, _ := ts.Value(worldKey{}).(*servertest.World)
 	number := func(text string) int {
@@ -107,6 +107,8 @@ func world(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	case "report":
 		w.Report(args[1], number(args[2]), args[3], "")
+	case "stand":
+		w.Stand(number(args[1]), args[2:]...)
 	case "pass":
 		w.Pass(number(args[1]))
 	case "trip":

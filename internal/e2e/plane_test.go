@@ -43,7 +43,9 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	_ = os.RemoveAll(programDir()) // most runs make none
+	os.Exit(code)
 }
 
 func planeOptions(dir string, c clock.Clock, out io.Writer) app.Options {

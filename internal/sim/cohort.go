@@ -12,8 +12,10 @@ const (
 	fewControls = 2000 // controls of each class: with so many, two silent hosts of two decide
 	controlsFor = 20   // controls for each exposed host, when that is more
 	mostControl = 100_000
-	manySites   = 20 // from so many on, one host of each site is a landmark in each tick and arm
-	hearing     = 90 // seconds: a host not heard for so long is not heard
+	// With so many controls a comparison in which nobody shows anything tells nothing; with fewer the breaker learns from it.
+	enoughControls = 100
+	manySites      = 20 // from so many on, one host of each site is a landmark in each tick and arm
+	hearing        = 90 // seconds: a host not heard for so long is not heard
 )
 
 // cohort is the hosts that got a lease in one tick, and how many of them will show what. It is known when they get it: what happens to
@@ -111,12 +113,13 @@ func (w *world) compareCohort(look watch) {
 			signals = []breaker.Signal{breaker.Goodbye, breaker.Silence}
 		}
 		for _, signal := range signals {
-			w.compareClass(signal, class, strata, look.cohort.swings[class])
+			w.compareClass(signal, class, strata, look.cohort.swings[class], look.cohort.opened)
 		}
 	}
 }
 
-func (w *world) compareClass(signal breaker.Signal, class int, strata []watched, swing float64) {
+// compareClass compares hosts of a class with controls. All of them were heard when the watch was opened.
+func (w *world) compareClass(signal breaker.Signal, class int, strata []watched, swing float64, opened int32) {
 	var exposed, showed int64
 	var arms []rollout.StratumArm
 	for k := range strata {
@@ -127,9 +130,9 @@ func (w *world) compareClass(signal breaker.Signal, class int, strata []watched,
 		exposed, showed = exposed+a.Watched, showed+a.Showed
 		arms = append(arms, rollout.StratumArm{Stratum: w.strata[class][k], Arm: a})
 	}
-	control := w.controls(signal, class, exposed, swing)
-	if exposed == 0 || showed+control.Showed == 0 {
-		return
+	control := w.controls(signal, class, exposed, swing, opened)
+	if exposed == 0 || showed+control.Showed == 0 && control.Watched >= enoughControls {
+		return // it would tell nothing
 	}
 	w.step(rollout.Compared{At: w.time(), Signal: signal, Class: w.Classes[class].Name, Control: control, Exposed: arms})
 }
@@ -146,7 +149,7 @@ func (a watched) arm(signal breaker.Signal) breaker.Arm {
 }
 
 // controls draws what the controls of a class showed: hosts that are online and not exposed, one of each site.
-func (w *world) controls(signal breaker.Signal, class int, exposed int64, swing float64) breaker.Arm {
+func (w *world) controls(signal breaker.Signal, class int, exposed int64, swing float64, opened int32) breaker.Arm {
 	n := min(max(fewControls, controlsFor*exposed), mostControl, w.waiting[class])
 	if w.apart >= manySites {
 		n = min(n, w.apart)
@@ -155,6 +158,6 @@ func (w *world) controls(signal breaker.Signal, class int, exposed int64, swing 
 	if signal == breaker.Goodbye {
 		return breaker.Arm{Watched: n, Showed: left}
 	}
-	silent, cut := baseline(w.Classes[class].Silence, swing), w.cutOff(w.now, -1, -1)
+	silent, cut := baseline(w.Classes[class].Silence, swing), w.cutSince(opened, w.now, -1, -1)
 	return breaker.Arm{Watched: n - left, Showed: w.rng.of(n-left, 1-(1-silent)*(1-cut))}
 }

@@ -139,9 +139,9 @@ const (
 
 // vigil watches confirmed hosts: one that bricks later and cannot say so must be missed by somebody.
 type vigil struct {
-	at     int32
-	hosts  []host
-	swings []float64
+	opened, at int32
+	hosts      []host // heard when it was opened
+	swings     []float64
 }
 
 // enlist keeps some of the confirmed hosts for the vigil.
@@ -157,9 +157,10 @@ func (w *world) enlist(i host) {
 
 func (w *world) vigil() {
 	if w.now%vigilEvery == 0 && w.state.Armed(w.time()) && len(w.veteran) > 0 {
-		v := vigil{at: w.now + w.deadline, swings: slices.Clone(w.swings)}
+		v := vigil{opened: w.now, at: w.now + w.deadline, swings: slices.Clone(w.swings)}
 		for range min(vigilHosts, len(w.veteran)) {
-			if i := w.veteran[w.rng.IntN(len(w.veteran))]; !w.isBroken(i) {
+			i := w.veteran[w.rng.IntN(len(w.veteran))]
+			if t := w.traits(i); !w.isBroken(i) && !w.rng.is(w.cutOff(w.now, t.region, t.site)) { // it is heard now
 				v.hosts = append(v.hosts, i)
 			}
 		}
@@ -185,14 +186,14 @@ func (w *world) relieve(v vigil) {
 		if strata[t.class] == nil {
 			strata[t.class] = make([]watched, w.Strata)
 		}
-		asleep := w.rng.is(baseline(w.Classes[t.class].Silence, v.swings[t.class])) || w.rng.is(w.cutOff(w.now, t.region, t.site))
+		asleep := w.rng.is(baseline(w.Classes[t.class].Silence, v.swings[t.class])) || w.rng.is(w.cutSince(v.opened, w.now, t.region, t.site))
 		arm := &strata[t.class][t.stratum]
 		arm.hosts++
 		arm.silent += count(asleep || w.isBroken(i) && w.outcome[i] == confirmed)
 	}
 	for class := range strata {
 		if strata[class] != nil {
-			w.compareClass(breaker.Silence, class, strata[class], v.swings[class])
+			w.compareClass(breaker.Silence, class, strata[class], v.swings[class], v.opened)
 		}
 	}
 }

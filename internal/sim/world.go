@@ -194,12 +194,17 @@ func baseline(p, swing float64) float64 { return min(p*swing, 0.95) }
 
 // cutOff is the probability that an outage keeps a host from being heard at a second; a region of -1 stands for any host.
 func (w *world) cutOff(second int32, region int, site int64) float64 {
+	return w.cutSince(never, second, region, site)
+}
+
+const never = math.MinInt32
+
+// cutSince is cutOff for a host that was heard at an earlier second: outages that lasted then are not what keeps it.
+func (w *world) cutSince(heard, second int32, region int, site int64) float64 {
 	p := 0.0
 	for k, o := range w.outages {
-		from, to := int32(seconds(o.At)), int32(seconds(o.At)+seconds(o.For))
-		overlap := float64(min(second, to)-max(second-hearing, from)) / hearing
-		if overlap <= 0.5 {
-			continue // it was heard in the rest of the time
+		if !o.silences(second) || heard != never && o.silences(heard) {
+			continue
 		}
 		share := o.Share
 		switch {
@@ -215,6 +220,13 @@ func (w *world) cutOff(second int32, region int, site int64) float64 {
 		p = 1 - (1-p)*(1-share)
 	}
 	return p
+}
+
+// silences tells whether the outage keeps hosts from being heard at a second.
+func (o Outage) silences(second int32) bool {
+	from, to := int32(seconds(o.At)), int32(seconds(o.At)+seconds(o.For))
+	overlap := float64(min(second, to)-max(second-hearing, from)) / hearing
+	return overlap > 0.5 // otherwise it was heard in the rest of the time
 }
 
 // isCut tells whether an outage of whole sites cuts off this one.
@@ -376,7 +388,7 @@ func (w *world) findOf(stratum string) int {
 }
 
 func (w *world) asking(t traits) rollout.Host {
-	h := rollout.Host{Endpoint: "ep-sim", Stratum: w.strata[t.class][t.stratum], Fleet: w.Fleet.Hosts}
+	h := rollout.Host{Endpoint: "ep-sim", Stratum: w.strata[t.class][t.stratum], Fleet: w.Fleet.Hosts, Posture: w.plan.Posture}
 	if least := w.plan.Rings[w.state.Ring].Evidence.Strata; least > 0 {
 		h.Sought = w.parts[h.Stratum] >= least
 	}

@@ -333,9 +333,10 @@ func (e *Engine) controls(r *entry, c *cohort, apart bool) map[string][]fleet.En
 	fits := func(id fleet.EndpointID, s fleet.Subject) bool { return !r.exposed(id) && (held == nil || !held(s)) }
 	d := registry.Draw{
 		Component: r.component, Since: c.since, Classes: slices.Sorted(maps.Keys(exposed)), Apart: apart,
-		Each: min(max(enough, eachHas*len(c.hosts)), mostOf),
-		Seed: seed(r.id, c.opened),
-		Fits: func(id fleet.EndpointID, s fleet.Subject) bool { return r.watched.controls[id] == 0 && fits(id, s) },
+		Posture: fleet.PostureOf(r.state.Plan.Posture), // as the exposed hosts had when they got their leases
+		Each:    min(max(enough, eachHas*len(c.hosts)), mostOf),
+		Seed:    seed(r.id, c.opened),
+		Fits:    func(id fleet.EndpointID, s fleet.Subject) bool { return r.watched.controls[id] == 0 && fits(id, s) },
 	}
 	drawn := e.Fleet.Draw(d)
 	d.Classes = slices.DeleteFunc(d.Classes, func(class string) bool { return len(drawn[class]) >= plenty || exposed[class] > few })

@@ -61,7 +61,7 @@ func (e *Engine) shareBlame(ctx context.Context, r *entry, id fleet.EndpointID, 
 	}
 	other := met[slices.IndexFunc(met, func(m suspect) bool { return m.Rollout == main.Rollout })]
 	detail := fmt.Sprintf("put down to this rollout: harm that rollout %s of %s was told of; %s", r.id, r.component, main.Reason)
-	taken, err := e.charge(ctx, other.entry, id, outcome, clip(detail))
+	taken, err := e.charge(ctx, other.entry, id, outcome, clip(detail), (*rollout.Crash)(report.Crash))
 	if taken {
 		s.blamed = fmt.Sprintf("rollout %s of %s is more to blame. %s", other.id, other.release, main.Reason)
 		e.Log.InfoContext(ctx, "harm was put down to another rollout", slog.String("endpoint", string(id)), slog.String("told_of", string(r.id)),
@@ -153,7 +153,7 @@ func overlap(told *entry, met []suspect) string {
 }
 
 // charge counts harm against another rollout than the one that was told of it. It tells whether it counts there now.
-func (e *Engine) charge(ctx context.Context, r *entry, id fleet.EndpointID, outcome rollout.Outcome, detail string) (bool, error) {
+func (e *Engine) charge(ctx context.Context, r *entry, id fleet.EndpointID, outcome rollout.Outcome, detail string, crash *rollout.Crash) (bool, error) {
 	if err := e.hold(ctx, r); err != nil {
 		return false, err
 	}
@@ -165,6 +165,8 @@ func (e *Engine) charge(ctx context.Context, r *entry, id fleet.EndpointID, outc
 	if _, follows := rollout.Follow(l.Outcome, outcome); !follows || !r.state.Armed(stamp(e.Clock.Now())) {
 		return false, nil
 	}
-	_, err := e.step(ctx, r, e.outcome(r, l, outcome, detail), nil)
+	event := e.outcome(r, l, outcome, detail)
+	event.Crash = crash
+	_, err := e.step(ctx, r, event, nil)
 	return err == nil, err
 }

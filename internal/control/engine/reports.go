@@ -200,7 +200,11 @@ func (e *Engine) eventOf(r *entry, report api.Report, l store.Lease) rollout.Eve
 	if _, follows := rollout.Follow(l.Outcome, outcome); !follows || outcome == rollout.Silent || outcome == rollout.Late || outcome == rollout.Pending {
 		return nil
 	}
-	return e.outcome(r, l, outcome, clip(report.Detail))
+	event := e.outcome(r, l, outcome, clip(report.Detail))
+	if reported(outcome) {
+		event.Crash = (*rollout.Crash)(report.Crash)
+	}
+	return event
 }
 
 // clip shortens what a host says to what is worth keeping, without cutting a character in two.

@@ -33,7 +33,7 @@ func (e *Engine) prepare(ctx context.Context, want api.StartRollout, actor strin
 		now = m.Created // the publisher's clock is a little ahead; no endpoint takes leases of a rollout older than its release
 	}
 	nobody := func(fleet.EndpointID) bool { return false }
-	census := e.Fleet.Count(registry.Question{Component: m.Component, Since: now.Add(-e.Reach), Exposed: nobody})
+	census := e.Fleet.Count(registry.Question{Component: m.Component, Since: now.Add(-e.Reach), Exposed: nobody, Posture: fleet.PostureOf(p.Posture)})
 	return rollout.Started{
 		At: stamp(now), ID: rollout.ID(e.NewID("ro")), Plan: p, Eligible: census.Eligible, Actor: actor, Reason: want.Reason,
 		Freezes: e.Freezes(),

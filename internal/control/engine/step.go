@@ -217,7 +217,7 @@ func (e *Engine) host(r *entry, id fleet.EndpointID) (rollout.Host, bool) {
 		return rollout.Host{}, false
 	}
 	now := e.Clock.Now()
-	h := rollout.Host{Endpoint: id, Subject: known.Of(r.component), Busy: e.busy(r, id, now)}
+	h := rollout.Host{Endpoint: id, Subject: known.Of(r.component), Busy: e.busy(r, id, now), Posture: known.Posture.Among(r.state.Plan.Posture)}
 	h.Stratum = fleet.Stratum(h.Subject, r.state.Plan.Strata)
 	sizes := registry.Sizes{}
 	if caps := r.state.Plan.Caps; caps.Tenant > 0 || caps.Site > 0 {

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -63,6 +64,9 @@ func (e *Engine) view(r *entry) api.Rollout {
 		Evidence: s.Evidence(), Doubt: s.Doubt(), Amber: s.Plan.Breaker.Amber, Trip: s.Plan.Breaker.Trip(), Alarm: string(s.Alarm),
 		Emergency: s.Plan.Emergency, Approvals: s.Plan.Approvals, Approved: slices.Clone(s.Approved), Strata: viewStrata(s),
 	}
+	if s.Unfit.Hosts > 0 {
+		v.Unfit = &api.Unfit{Hosts: s.Unfit.Hosts, Lacks: maps.Clone(s.Unfit.Lacks)}
+	}
 	for _, h := range s.Holds {
 		v.Holds = append(v.Holds, api.RolloutHold{Select: h.Select, Text: h.Select.String(), Reason: h.Reason, At: h.At, By: h.By})
 	}
@@ -73,7 +77,7 @@ func (e *Engine) view(r *entry) api.Rollout {
 		})
 	}
 	w := s.Waiting()
-	if w.Code == rollout.WaitHosts && r.refusal.Code != "" {
+	if w.Code == rollout.WaitHosts && r.refusal.Code != "" && r.refusal.Code != rollout.WaitPosture {
 		w = r.refusal // hosts do ask, and this is what they were told
 	}
 	v.Waiting = api.Waiting{Code: w.Code, Text: w.Text}

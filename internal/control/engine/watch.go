@@ -153,7 +153,8 @@ func (e *Engine) census(r *entry, now time.Time) rollout.Woke {
 	ring := s.Plan.Rings[s.Ring]
 	q := registry.Question{
 		Component: s.Release.Component, Exposed: r.exposed, Ring: ring.Select, Prefer: ring.Prefer, Refused: string(s.Release.Manifest), Held: heldBack(s),
-		Fits: e.fits(r, now), Proving: proving(r), Hearing: now.Add(-e.Hearing),
+		Posture: fleet.PostureOf(s.Plan.Posture),
+		Fits:    e.fits(r, now), Proving: proving(r), Hearing: now.Add(-e.Hearing),
 	}
 	if now.Sub(e.listening) >= e.Reach {
 		q.Since = now.Add(-e.Reach)
@@ -164,10 +165,26 @@ func (e *Engine) census(r *entry, now time.Time) rollout.Woke {
 	c := e.Fleet.Count(q)
 	woke := rollout.Woke{
 		At: stamp(now), Eligible: c.Eligible, Remaining: c.Remaining, Available: c.Available, Preferred: c.Preferred, Heard: c.Heard, Gates: r.asked.of(s.Ring, now),
+		Unfit: unfit(c),
 	}
 	r.sought, woke.Seen = coverage(s, c, ring.Evidence.Strata)
 	woke.Large = int64(len(r.sought))
 	return woke
+}
+
+// unfit is how many hosts are not eligible for want of posture, and how many of them lack each word.
+func unfit(c registry.Census) rollout.Unfit {
+	var u rollout.Unfit
+	for lacks, hosts := range c.Unfit {
+		if u.Lacks == nil {
+			u.Lacks = map[string]int64{}
+		}
+		u.Hosts += hosts
+		for _, word := range lacks.Have() {
+			u.Lacks[word] += hosts
+		}
+	}
+	return u
 }
 
 // coverage is the strata that hold at least that share of the eligible hosts, and how many of them have a confirmed host.
@@ -228,5 +245,5 @@ func (e *Engine) fits(r *entry, now time.Time) func(fleet.Subject) bool {
 func (e *Engine) idle(r *entry, w rollout.Woke) bool {
 	s := r.state
 	return s.Phase == rollout.Complete && (!e.board.current(s) ||
-		w.Remaining == 0 && s.Unconfirmed == 0 && s.Eligible == w.Eligible && s.Remaining == w.Remaining && s.Available == w.Available && s.Heard == w.Heard)
+		w.Remaining == 0 && s.Unconfirmed == 0 && s.Unfit.Hosts == w.Unfit.Hosts && s.Eligible == w.Eligible && s.Remaining == w.Remaining && s.Available == w.Available && s.Heard == w.Heard)
 }

@@ -36,6 +36,9 @@ func (in *Ingest) checkIn(w http.ResponseWriter, r *http.Request, id fleet.Endpo
 		return unknown(id)
 	}
 	in.Fleet.Update(id, attributesOf(body.Attributes), body.Components, body.Boot)
+	if body.Posture != nil {
+		in.Fleet.Stand(id, fleet.PostureOf(body.Posture.Have))
+	}
 	heard := in.Fleet.Seen
 	if body.Leaving {
 		heard = in.Fleet.Leaves
@@ -146,6 +149,12 @@ func clipped(r api.Report) api.Report {
 		*text = clip(*text, maxText)
 	}
 	r.Detail = clip(r.Detail, maxDetail)
+	if r.Crash != nil {
+		r.Crash = &api.Crash{
+			Signal: clip(r.Crash.Signal, maxText), Status: r.Crash.Status, Signature: clip(r.Crash.Signature, maxText),
+			Headline: clip(r.Crash.Headline, maxText),
+		}
+	}
 	return r
 }
 
@@ -193,6 +202,9 @@ func check(body api.CheckIn) error {
 	require(len(body.Components) <= maxComponents, "components", "are %d; %d is the most", len(body.Components), maxComponents)
 	require(len(body.Wishes) <= maxWishes, "wishes", "are %d; %d is the most", len(body.Wishes), maxWishes)
 	require(len(body.Boot) <= maxText, "boot", "is longer than %d bytes", maxText)
+	if p := body.Posture; p != nil {
+		require(len(p.Have)+len(p.Missing) <= maxPosture, "posture", "has %d words; %d is the most", len(p.Have)+len(p.Missing), maxPosture)
+	}
 	var before int64
 	for i, report := range body.Reports {
 		require(report.Seq > before, fmt.Sprintf("reports[%d].seq", i), "must be above %d, is %d", before, report.Seq)

@@ -31,6 +31,7 @@ const (
 	maxDetail     = 2 << 10 // of a report or a state
 	maxRefuses    = 16
 	maxLabels     = 64
+	maxPosture    = 64 // words; they are not kept
 )
 
 // Store is what ingest needs of the database.
@@ -140,7 +141,7 @@ func rowOf(e registry.Endpoint) (store.Endpoint, error) {
 	components, err := json.Marshal(e.Components)
 	return store.Endpoint{
 		ID: e.ID, Tenant: e.Subject.Tenant, Attributes: e.Subject.Attributes, Labels: e.Subject.Labels, Enrolled: e.Enrolled,
-		LastSeen: e.LastSeen, Boot: e.Boot, Components: components,
+		LastSeen: e.LastSeen, Boot: e.Boot, Components: components, Posture: e.Posture,
 	}, err
 }
 
@@ -149,6 +150,7 @@ func Load(rows []store.Endpoint, into *registry.Registry) {
 	for _, row := range rows {
 		e := registry.Endpoint{
 			ID: row.ID, Enrolled: row.Enrolled, LastSeen: row.LastSeen, Boot: row.Boot, Reported: row.ReportSeq,
+			Posture: row.Posture,
 			Subject: fleet.Subject{Tenant: row.Tenant, Attributes: row.Attributes, Labels: row.Labels},
 		}
 		if len(row.Components) > 0 && json.Unmarshal(row.Components, &e.Components) != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,8 @@ func TestCheckInListsAllMistakes(t *testing.T) {
 	if diff := cmp.Diff(want, paths); diff != "" {
 		t.Errorf("mistakes (-want +got):\n%s", diff)
 	}
+	status, data = h.post(api.PathCheckIn, api.CheckIn{Posture: &api.Posture{Have: make([]string, 33), Missing: make([]string, 32)}})
+	problem(t, status, data, http.StatusBadRequest, "posture", "has 65 words; 64 is the most")
 	status, data = h.post(api.PathCheckIn, api.CheckIn{Reports: make([]api.Report, 257)})
 	problem(t, status, data, http.StatusBadRequest, "are 257; 256 is the most")
 	many := map[string]api.Component{}
@@ -439,7 +442,7 @@ func TestResyncAfterRestart(t *testing.T) {
 	if !h.checkIn(api.CheckIn{}).Resync || h.checkIn(full()).Resync || h.checkIn(api.CheckIn{}).Resync {
 		t.Error("got resync wrong: want it until the state was sent")
 	}
-	h.checkIn(api.CheckIn{Reports: reports(1, 2)})
+	h.checkIn(api.CheckIn{Reports: reports(1, 2), Posture: &api.Posture{Have: []string{"guard", "of-tomorrow"}, Missing: []string{"good"}}})
 	w.clock.Move(time.Minute)
 	h.checkIn(api.CheckIn{})
 	seen := w.clock.Now()
@@ -455,6 +458,9 @@ func TestResyncAfterRestart(t *testing.T) {
 	got, _ := w.fleet.Get(h.id)
 	if got.Components[component].Version != "v1" || got.Boot != "boot-1" || got.Subject.Attributes.Kernel != "6.1" || seen.Sub(got.LastSeen).Abs() > time.Millisecond {
 		t.Errorf("after the restart: got %+v, want what the host said", got)
+	}
+	if !got.Posture.Said() || !slices.Equal(got.Posture.Have(), []string{"guard"}) {
+		t.Errorf("after the restart: got posture %v, want guard", got.Posture.Have())
 	}
 	if reply := h.checkIn(api.CheckIn{}); !reply.Resync || reply.Reported != 2 || reply.Directives[component] != 3 {
 		t.Errorf("after the restart: got %+v, want a resync, and what is known", reply)
@@ -625,4 +631,24 @@ func FuzzCheckIn(f *testing.F) {
 			t.Errorf("got %d %s, want 200 or 400", answer.Code, answer.Body)
 		}
 	})
+}
+
+// What a host found of a crash is stored with its report, cut to what is worth keeping.
+func TestCrashesAreBounded(t *testing.T) {
+	t.Parallel()
+	w := open(t)
+	h := w.enrolled()
+	long := strings.Repeat("é", 300)
+	crashed := reports(1)[0]
+	crashed.Outcome, crashed.Crash = "crashed", &api.Crash{Signal: long, Status: -1, Signature: long, Headline: long}
+	h.checkIn(api.CheckIn{Reports: []api.Report{crashed}})
+	stored, err := w.db.UntakenReports(t.Context(), 0, 0)
+	w.ok(err)
+	var got api.Report
+	w.ok(json.Unmarshal(stored[0].Data, &got))
+	short := strings.Repeat("é", 128)
+	want := &api.Crash{Signal: short, Status: -1, Signature: short, Headline: short}
+	if diff := cmp.Diff(want, got.Crash); diff != "" {
+		t.Errorf("crash (-want +got):\n%s", diff)
+	}
 }

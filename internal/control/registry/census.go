@@ -15,6 +15,8 @@ type Census struct {
 	Preferred int64            // of those, the ones that go first; 0 if nobody is to
 	Heard     int64            // of the proving hosts, those heard
 	Strata    map[string]int64 // the eligible ones, by stratum; nil if the question names none
+
+	Unfit map[fleet.Posture]int64 // hosts that are not eligible only for want of posture, by what they lack; nil if there are none
 }
 
 // Question is whom a census counts.
@@ -25,6 +27,7 @@ type Question struct {
 	Ring      fleet.Selector
 	Prefer    fleet.Selector              // who goes first; empty: nobody
 	Refused   string                      // manifest: hosts that say they refuse it are not waited for
+	Posture   fleet.Posture               // hosts that lack any of it, and are not exposed, are not waited for
 	Held      func(fleet.Subject) bool    // hosts that do not get the release are not waited for; nil: none
 	Fits      func(fleet.Subject) bool    // whether one more such host may be exposed; asked once for each available host; nil: always
 	Proving   func(fleet.EndpointID) bool // hosts that are to be heard; nil: none
@@ -53,6 +56,13 @@ func (q *Question) count(e *Endpoint, count *Census) {
 	}
 	subject, gone := e.Of(q.Component), q.Exposed(e.ID)
 	if !gone && (e.LastSeen.Before(q.Since) || q.refuses(e) || q.Held != nil && q.Held(subject)) {
+		return
+	}
+	if lacks := e.Posture.Lacks(q.Posture); lacks != 0 && !gone {
+		if count.Unfit == nil {
+			count.Unfit = map[fleet.Posture]int64{}
+		}
+		count.Unfit[lacks]++
 		return
 	}
 	count.Eligible++

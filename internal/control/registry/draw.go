@@ -11,11 +11,12 @@ import (
 // Draw is whom to pick for one side of a comparison.
 type Draw struct {
 	Component string
-	Since     time.Time // hosts that were heard since
-	Classes   []string  // only hosts of these classes; nil: of all
-	Each      int       // hosts of one class at most
-	Most      int       // hosts in all at most; 0: as many as there are
-	Apart     bool      // at most one host of each site and class: what happens to a site happens to all of it
+	Since     time.Time     // hosts that were heard since
+	Posture   fleet.Posture // only hosts that have all of it
+	Classes   []string      // only hosts of these classes; nil: of all
+	Each      int           // hosts of one class at most
+	Most      int           // hosts in all at most; 0: as many as there are
+	Apart     bool          // at most one host of each site and class: what happens to a site happens to all of it
 	Fits      func(fleet.EndpointID, fleet.Subject) bool
 	Seed      uint64 // the same seed picks the same hosts of the same fleet
 }
@@ -61,7 +62,7 @@ func (b *bag) full() bool {
 
 func (b *bag) look(e *Endpoint) {
 	class := e.Subject.Attributes.Class
-	if _, has := e.Components[b.Component]; !has || e.Left || e.LastSeen.Before(b.Since) ||
+	if _, has := e.Components[b.Component]; !has || e.Left || e.LastSeen.Before(b.Since) || !e.Posture.Meets(b.Posture) ||
 		b.Classes != nil && !slices.Contains(b.Classes, class) || len(b.picked[class]) >= b.Each {
 		return
 	}

@@ -136,3 +136,15 @@ func BenchmarkDraw(b *testing.B) {
 		r.Draw(d)
 	}
 }
+
+// Where a posture is asked for, nobody who lacks any of it is drawn.
+func TestDrawPosture(t *testing.T) {
+	t.Parallel()
+	r := crowd(9, 1)
+	r.Stand("ep-1", fleet.PostureOf([]string{"guard", "good"}))
+	r.Stand("ep-2", fleet.PostureOf([]string{"guard"}))
+	got := r.Draw(registry.Draw{Component: component, Each: 9, Fits: anybody, Posture: fleet.PostureOf([]string{"guard", "good"})})
+	if diff := cmp.Diff(map[string][]fleet.EndpointID{"server": {"ep-1"}}, got); diff != "" {
+		t.Errorf("drawn (-want +got):\n%s", diff)
+	}
+}

@@ -23,6 +23,7 @@ type Endpoint struct {
 	Reported   int64 // highest report number stored
 	Synced     bool  // it sent its whole state since this server started
 	Left       bool  // with its last word it said that its agent stops in good order
+	Posture    fleet.Posture
 }
 
 // Of is the endpoint as a selector sees it that speaks of one of its components.
@@ -141,6 +142,16 @@ func (r *Registry) Update(id fleet.EndpointID, attributes *fleet.Attributes, com
 		r.changed[id] = true
 	}
 	e.Synced = e.Synced || components != nil || boot != ""
+}
+
+// Stand takes in what an endpoint could survive alone.
+func (r *Registry) Stand(id fleet.EndpointID, p fleet.Posture) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.endpoints[id]; ok && e.Posture != p {
+		e.Posture = p
+		r.changed[id] = true
+	}
 }
 
 // Report notes the highest report number that is stored of an endpoint.

@@ -233,3 +233,60 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// Hosts that lack what is asked for are not waited for, unless they are exposed; those that were to be left out anyway are not counted twice.
+func TestCountPosture(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	for id, words := range map[fleet.EndpointID][]string{
+		"ep-1": {"guard", "watchdog", "good"}, "ep-2": {"guard"}, "ep-3": {"guard"}, "ep-4": {}, "ep-5": {"watchdog"}, "ep-6": {},
+	} {
+		r.Put(host(id, "acme", "graz"))
+		r.Stand(id, fleet.PostureOf(words))
+	}
+	r.Put(host("ep-7", "acme", "linz")) // has not said
+	bits := func(words ...string) fleet.Posture { return fleet.PostureOf(words) &^ fleet.PostureOf(nil) }
+	q := registry.Question{
+		Component: component, Since: start(), Posture: fleet.PostureOf([]string{"guard", "watchdog"}), Strata: []string{"site"},
+		Exposed: func(id fleet.EndpointID) bool { return id == "ep-5" },
+		Held:    func(s fleet.Subject) bool { return s.Attributes.Site == "linz" },
+	}
+	want := registry.Census{
+		Eligible: 2, Remaining: 1, Available: 1, Strata: map[string]int64{"site graz": 2},
+		Unfit: map[fleet.Posture]int64{bits("watchdog"): 2, bits("guard", "watchdog"): 2},
+	}
+	if diff := cmp.Diff(want, r.Count(q)); diff != "" {
+		t.Errorf("census (-want +got):\n%s", diff)
+	}
+	q.Posture, q.Strata = fleet.PostureOf(nil), nil
+	if diff := cmp.Diff(registry.Census{Eligible: 6, Remaining: 5, Available: 5}, r.Count(q)); diff != "" {
+		t.Errorf("census where nothing is asked for (-want +got):\n%s", diff)
+	}
+}
+
+func TestStand(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	r.Put(host("ep-1", "acme", "graz"))
+	guard := fleet.PostureOf([]string{"guard"})
+	for _, c := range []struct {
+		name    string
+		says    fleet.Posture
+		changed int
+	}{{"the first time", guard, 1}, {"again", guard, 0}, {"another", fleet.PostureOf(nil), 1}} {
+		r.Stand("ep-1", c.says)
+		r.Stand("ep-unknown", c.says)
+		got, _ := r.Get("ep-1")
+		if _, changed := r.Flush(); got.Posture != c.says || len(changed) != c.changed {
+			t.Errorf("%s: got %v, %d changed, want %v, %d", c.name, got.Posture.Have(), len(changed), c.says.Have(), c.changed)
+		}
+	}
+	if r.Len() != 1 {
+		t.Errorf("got %d endpoints, want no new ones", r.Len())
+	}
+	r.Stand("ep-1", guard)
+	r.Enrol("ep-1", fleet.Subject{}, start())
+	if got, _ := r.Get("ep-1"); got.Posture != guard {
+		t.Errorf("got %v after it joined again, want what it said", got.Posture.Have())
+	}
+}

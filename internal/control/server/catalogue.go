@@ -85,7 +85,7 @@ func CheckComponent(c api.ComponentSpec) []fault.Problem {
 	}
 	require(plan.Name(c.Name), "name", "must be 1 to 63 lower-case letters, digits and dashes, is %q", c.Name)
 	require(!trust.Reserved(c.Name), "name", "%q is the name of a role of the signed repository; choose another", c.Name)
-	require(release.Kind(c.Kind).Installable(), "kind", "must be content or config in this version, is %q", c.Kind)
+	require(release.Kind(c.Kind).Installable(), "kind", "must be "+release.Kinds+", is %q", c.Kind)
 	require(c.Validation == "" || c.Validation == validationRequired || c.Validation == validationNone, "validation",
 		"must be required or none, is %q", c.Validation)
 	require(c.Plan == "" || plan.Name(c.Plan), "plan", "must be the name of a plan, is %q", c.Plan)

@@ -85,6 +85,7 @@ func (s *server) endpointWire(row store.Endpoint) (api.Endpoint, error) {
 			return api.Endpoint{}, fmt.Errorf("read components of endpoint %s: %w", row.ID, err)
 		}
 	}
+	e.Posture = postureWire(row.Posture)
 	if s.Live == nil {
 		return e, nil
 	}
@@ -96,6 +97,15 @@ func (s *server) endpointWire(row store.Endpoint) (api.Endpoint, error) {
 		if live.Components != nil {
 			e.Components = live.Components
 		}
+		e.Posture = postureWire(live.Posture)
 	}
 	return e, nil
+}
+
+// postureWire is nil for a host that has not said its posture.
+func postureWire(p fleet.Posture) *api.Posture {
+	if !p.Said() {
+		return nil
+	}
+	return &api.Posture{Have: p.Have(), Missing: p.Missing()}
 }

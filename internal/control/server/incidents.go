@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -31,7 +32,7 @@ func (s *server) getIncident(w http.ResponseWriter, r *http.Request) error {
 	}
 	leases = slices.DeleteFunc(leases, func(l store.Lease) bool { return !l.Outcome.Harms() })
 	answer.Harmed = each(leases, leaseWire)
-	if answer.Timeline, err = s.timeline(r.Context(), row.Rollout); err != nil {
+	if answer.Timeline, answer.Crashes, err = s.timeline(r.Context(), row.Rollout); err != nil {
 		return err
 	}
 	summary, err := s.Engine.Rollout(r.Context(), string(row.Rollout))
@@ -42,22 +43,26 @@ func (s *server) getIncident(w http.ResponseWriter, r *http.Request) error {
 	return writeOK(w, answer)
 }
 
-// timeline is a rollout's decisions without the granted leases, of which there may be millions.
-func (s *server) timeline(ctx context.Context, id rollout.ID) ([]api.Decision, error) {
+// timeline is a rollout's decisions without the granted leases, of which there may be millions, and what its hosts found of their crashes.
+func (s *server) timeline(ctx context.Context, id rollout.ID) ([]api.Decision, []api.CrashCluster, error) {
 	var kept []api.Decision
+	var crashes rollout.Crashes
 	for after := int64(0); ; {
 		decisions, last, err := s.decisions(ctx, id, after, maxPage)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, d := range decisions {
+			if err := gather(&crashes, d); err != nil {
+				return nil, nil, fmt.Errorf("read event %d of rollout %s: %w", d.Revision, id, err)
+			}
 			d.Records = slices.DeleteFunc(d.Records, func(r api.Record) bool { return r.Verdict == string(rollout.DidGrant) })
 			if len(d.Records) > 0 && len(kept) < maxTimeline {
 				kept = append(kept, d)
 			}
 		}
 		if len(decisions) < maxPage {
-			return kept, nil
+			return kept, each(crashes.Largest(maxClusters), clusterWire), nil
 		}
 		after = last
 	}
@@ -65,6 +70,25 @@ func (s *server) timeline(ctx context.Context, id rollout.ID) ([]api.Decision, e
 
 // maxTimeline bounds an incident's timeline: a trip comes after a handful of harmed hosts, not after thousands.
 const maxTimeline = 1000
+
+// maxClusters is how many clusters of crashes are shown.
+const maxClusters = 20
+
+// gather takes in the crash that an event tells of. Only harm that was counted does.
+func gather(crashes *rollout.Crashes, d api.Decision) error {
+	if !slices.ContainsFunc(d.Records, func(r api.Record) bool { return r.Verdict == string(rollout.DidCount) }) {
+		return nil
+	}
+	e, err := rollout.DecodeEvent(d.Event, d.Data)
+	if outcome, ok := e.(rollout.OutcomeKnown); ok {
+		crashes.Add(outcome)
+	}
+	return err
+}
+
+func clusterWire(c rollout.Cluster) api.CrashCluster {
+	return api.CrashCluster{Signature: c.Signature, Signal: c.Signal, Status: c.Status, Headline: c.Headline, Hosts: c.Hosts, First: c.First}
+}
 
 func incidentWire(i store.Incident) api.Incident {
 	return api.Incident{

@@ -40,7 +40,7 @@ func TestTranscripts(t *testing.T) {
 			{"PUT", "/api/v1/plans/careful", "name: careful\nrings:\n  - {name: canary, hosts: 2}\n  - {name: rest, share: 1}\n"},
 			{"PUT", "/api/v1/components/sensor-content", `{"kind":"content","plan":"careful"}`},
 			{"PUT", "/api/v1/components/sensor-content", `{"kind":"config"}`},
-			{"PUT", "/api/v1/components/director", `{"kind":"binary","validation":"maybe"}`},
+			{"PUT", "/api/v1/components/director", `{"kind":"firmware","validation":"maybe"}`},
 			{"PUT", "/api/v1/components/other", `{"name":"another","kind":"config"}`},
 			{"GET", "/api/v1/components/sensor-content", ""},
 			{"GET", "/api/v1/components/unknown", ""},

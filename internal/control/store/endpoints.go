@@ -10,13 +10,13 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 )
 
-const endpointColumns = `id, tenant, attributes, labels, enrolled, last_seen, boot, components, report_seq`
+const endpointColumns = `id, tenant, attributes, labels, enrolled, last_seen, boot, components, report_seq, posture`
 
 func scanEndpoint(r row) (Endpoint, error) {
 	var e Endpoint
 	err := r.Scan(&e.ID, &e.Tenant, jsonColumn{&e.Attributes}, jsonColumn{&e.Labels},
 		timeColumn{&e.Enrolled}, timeColumn{&e.LastSeen},
-		&e.Boot, rawColumn{&e.Components}, &e.ReportSeq)
+		&e.Boot, rawColumn{&e.Components}, &e.ReportSeq, &e.Posture)
 	return e, err
 }
 
@@ -32,9 +32,9 @@ func (s *Store) PutEndpoint(ctx context.Context, e Endpoint) error {
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO endpoints (`+endpointColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		_, err = tx.ExecContext(ctx, `INSERT INTO endpoints (`+endpointColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 			ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, attributes = excluded.attributes, labels = excluded.labels`,
-			e.ID, e.Tenant, attributes, labels, micros(e.Enrolled), micros(e.LastSeen), e.Boot, string(e.Components), e.ReportSeq)
+			e.ID, e.Tenant, attributes, labels, micros(e.Enrolled), micros(e.LastSeen), e.Boot, string(e.Components), e.ReportSeq, e.Posture)
 		return err
 	})
 }
@@ -53,7 +53,7 @@ func (s *Store) Endpoints(ctx context.Context, after fleet.EndpointID, limit int
 	return all, s.fail(err, "list endpoints")
 }
 
-// SaveEndpoint stores what an endpoint says of itself: attributes, boot id and components, and that it was seen. Tenant, labels,
+// SaveEndpoint stores what an endpoint says of itself: attributes, boot id, components and posture, and that it was seen. Tenant, labels,
 // enrolment and ReportSeq stay as they are.
 func (s *Store) SaveEndpoint(ctx context.Context, e Endpoint) error {
 	return s.write(ctx, "save endpoint "+string(e.ID), func(ctx context.Context, tx *sql.Tx) error {
@@ -61,9 +61,9 @@ func (s *Store) SaveEndpoint(ctx context.Context, e Endpoint) error {
 		if err != nil {
 			return err
 		}
-		n, err := changed(ctx, tx, `UPDATE endpoints SET attributes = $2, boot = $3, components = $4,
+		n, err := changed(ctx, tx, `UPDATE endpoints SET attributes = $2, boot = $3, components = $4, posture = $6,
 			last_seen = CASE WHEN last_seen < $5 THEN $5 ELSE last_seen END WHERE id = $1`,
-			e.ID, attributes, e.Boot, string(e.Components), micros(e.LastSeen))
+			e.ID, attributes, e.Boot, string(e.Components), micros(e.LastSeen), e.Posture)
 		if err == nil && n == 0 {
 			err = none("no endpoint of this name has joined")
 		}

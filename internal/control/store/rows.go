@@ -43,6 +43,7 @@ type Endpoint struct {
 	Boot       string    // boot id
 	Components json.RawMessage
 	ReportSeq  int64 // highest report number stored
+	Posture    fleet.Posture
 }
 
 // Component is a registered component.

@@ -38,3 +38,44 @@ type Undone struct {
 	Why       string    `json:"why"` // for people: what was seen
 	At        time.Time `json:"at,omitzero"`
 }
+
+// The levels of the ladder, as in [State.Level]; 0 is below it.
+const (
+	LevelPending  = 1
+	LevelRecent   = 2
+	LevelFactory  = 3
+	LevelHandsOff = 4
+)
+
+// State is all that the guard remembers. As JSON it is smaller than [MaxState], whatever comes in.
+type State struct {
+	Boot     string   `json:"boot,omitempty"`     // id of the boot that was counted last
+	Boots    int      `json:"boots"`              // boots since the last blessed one, the running one included
+	Blessed  string   `json:"blessed,omitempty"`  // id of the newest blessed boot
+	Judged   int      `json:"judged,omitempty"`   // boots since the last blessing that were found worse than the baseline
+	Planned  bool     `json:"planned,omitempty"`  // the next boot is not counted
+	Level    int      `json:"level"`              // of the ladder, taken since the last blessing
+	Due      int      `json:"due,omitempty"`      // unblessed boots, without judged ones, at which the next level is taken; 0 below the ladder
+	Forced   int      `json:"forced,omitempty"`   // reboots out of a hang since the last blessing
+	Evidence string   `json:"evidence,omitempty"` // of a crash since the last blessing, for people; "" for none
+	Seen     []string `json:"seen,omitempty"`     // dumps of the kernel that lay there when the host was blessed last
+	Entries  []Entry  `json:"entries,omitempty"`
+	Owed     []Undone `json:"owed,omitempty"`    // decided and not known to be carried out
+	Undone   []Undone `json:"undone,omitempty"`  // oldest first
+	Trouble  []string `json:"trouble,omitempty"` // ways back that could not be taken since the last blessing, for people
+	Baseline Health   `json:"baseline,omitzero"` // of the newest blessed boot
+}
+
+// Pending lists the components that are pending, in the order of the entries.
+func (s State) Pending() []string {
+	var all []string
+	for _, e := range s.Entries {
+		if e.Pending {
+			all = append(all, e.Component)
+		}
+	}
+	return all
+}
+
+// Ended is the number of boots in a row that ended unblessed before the running one.
+func (s State) Ended() int { return max(s.Boots-1, 0) }

@@ -37,7 +37,9 @@ const (
 )
 
 // Compare takes in one comparison. Where there are too few controls to learn from, in a small fleet, the first exposed hosts are tested
-// against the ceiling instead, if there is one (above 0). Which of the two it is depends on counts known before the outcome.
+// against the ceiling instead, if there is one (above 0). Which of the two it is depends on counts known before the outcome. The few
+// controls that there are may only excuse: where some of them show the signal too, the smaller of both evidences counts, which is valid
+// under the ceiling and saves a small fleet from being blamed for an outage.
 func (s *TwoArm) Compare(exposed, control Arm, ceiling float64) {
 	if exposed.Watched <= 0 {
 		return
@@ -56,10 +58,13 @@ func (s *TwoArm) compare(exposed, control Arm, ceiling float64) {
 	oneArm := ceiling > 0 && control.Watched < enoughControls && s.Exposed.Watched+exposed.Watched <= fewExposed
 	for i, theta := range odds() {
 		var l float64
-		if oneArm {
-			l = logCeiling(exposed, theta, ceiling)
-		} else {
+		switch {
+		case !oneArm:
 			l = logRatio(exposed, control, theta)
+		case control.Showed > 0:
+			l = min(logCeiling(exposed, theta, ceiling), logRatio(exposed, control, theta))
+		default:
+			l = logCeiling(exposed, theta, ceiling)
 		}
 		s.Logs[i] = math.Round((s.Logs[i]+l)*grain) / grain
 	}

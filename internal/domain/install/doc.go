@@ -20,6 +20,10 @@
 // not gone back to. Where there is nothing to go back to, the component is taken away, and the recovery is over once that is done. A
 // recovery whose probes keep failing is not the end either: after a while a release that the host has not refused may take over.
 //
+// What matters at boot is confirmed after its soak, but becomes the last-known-good release only with [Blessed], after a boot with it.
+// Until then the way back leads to the one before. What the boot guard or the launcher left while no agent ran ([Undone]) harmed this host:
+// for good if there is evidence, otherwise for a day.
+//
 // A recall is remembered and binds for ever. A hold binds while the directive at hand has it, and is not remembered: what it was for may
 // be tried again without it. What was done for it stays done. A way back that was begun goes on without the directive, however often
 // the agent dies on it, and a release that was dropped from the way back does not return to it.

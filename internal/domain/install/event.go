@@ -62,7 +62,11 @@ type SwapFailed struct {
 type Proved struct {
 	At    time.Time
 	Watch time.Duration // how long to look for late harm
+	Boots bool          // the component matters at boot: it is good only after a Blessed
 }
+
+// Blessed tells that a boot that began after the activation of what is current was blessed.
+type Blessed struct{ At time.Time }
 
 // Broke tells that a probe failed or the consumer died.
 type Broke struct {
@@ -70,19 +74,42 @@ type Broke struct {
 	Crashed bool // the consumer died; otherwise a probe said no
 	Unwell  bool // the probes said no before the swap too: the release is not to blame
 	Why     string
+	Crash   *Crash // how it died, if that is known
+}
+
+// Crash is how a consumer died.
+type Crash struct {
+	Signal    string // such as SEGV, or ""
+	Status    int    // exit status; -1 if a signal ended it, or if it never started
+	Signature string // equal crashes have equal signatures, on whichever host
+	Headline  string // the line of its last words that says most
 }
 
 // Restored tells that current shows the slot that Restore named, and the consumer was told.
 type Restored struct{ At time.Time }
 
-// Restarted tells, first after every start of the agent, what current shows.
+// Restarted tells, first after every start of the agent, what the disk shows. It may also come later, outside of a proof, when the disk
+// is not as it was left.
 type Restarted struct {
 	At      time.Time
 	Current Slot
+	Gone    []Slot   // slots that the state names and that are not there any more
+	Undone  []Undone // what the boot guard or the launcher did about this component since the agent ran last, oldest first
 }
 
-// Left tells that the host is shutting down in good order.
-type Left struct{ At time.Time }
+// Undone tells that the boot guard or the launcher left a release. For a kind that they cannot switch themselves they only say so, and
+// current is as it was.
+type Undone struct {
+	From       Slot
+	Why        string
+	Conclusive bool // there is evidence of harm. Otherwise boots or starts just did not end well, which has other reasons too
+}
+
+// Left tells that the agent ends in good order.
+type Left struct {
+	At      time.Time
+	Returns bool // at once, as the agent that was activated; otherwise the host is shutting down
+}
 
 func (Directed) event()   {}
 func (Fetched) event()    {}
@@ -92,6 +119,7 @@ func (Unfit) event()      {}
 func (Swapped) event()    {}
 func (SwapFailed) event() {}
 func (Proved) event()     {}
+func (Blessed) event()    {}
 func (Broke) event()      {}
 func (Restored) event()   {}
 func (Restarted) event()  {}
@@ -124,6 +152,7 @@ type Report struct {
 	Outcome string // an outcome of a lease, or recovered
 	Release Installed
 	Detail  string
+	Crash   *Crash // of crashed, if it is known
 }
 
 func (Fetch) effect()   {}

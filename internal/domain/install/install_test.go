@@ -25,11 +25,12 @@ import (
 //	leased v2 [rollout=r9] [expires=5m]
 //	unfit why=(metadata expired)
 //	swapped; swap-failed why=(disk full)
-//	proved [watch=72h]
+//	proved [watch=72h] [boots]
+//	blessed
 //	broke why=(exit 2) [crashed] [unwell]
 //	restored
-//	restarted [current=v1 | current=none]          by default with what the model of the disk shows
-//	left
+//	restarted [current=v1 | current=none] [gone=(v1,v2)] [undone=(v2,v1) why=(two panics) [doubt]]   by default with what the disk shows
+//	left [returns]
 //	live v2                                        installs v2 from the directive to its confirmation, and prints only the end
 //	wish, refused, recalled, keep                  show what there is
 //
@@ -129,6 +130,8 @@ func when(e install.Event) time.Time {
 		return e.At
 	case install.Proved:
 		return e.At
+	case install.Blessed:
+		return e.At
 	case install.Broke:
 		return e.At
 	case install.Restored:
@@ -190,22 +193,42 @@ func (h *host) event(t *testing.T, d *datadriven.TestData) install.Event {
 	case "swap-failed":
 		return install.SwapFailed{At: h.now, Why: why}
 	case "proved":
-		return install.Proved{At: h.now, Watch: span(t, d, "watch", "72h")}
+		return install.Proved{At: h.now, Watch: span(t, d, "watch", "72h"), Boots: d.HasArg("boots")}
+	case "blessed":
+		return install.Blessed{At: h.now}
 	case "broke":
 		return install.Broke{At: h.now, Crashed: d.HasArg("crashed"), Unwell: d.HasArg("unwell"), Why: why}
 	case "restored":
 		return install.Restored{At: h.now}
 	case "restarted":
-		current := h.disk
-		if name := text(t, d, "current", ""); name != "" {
-			current = install.Slot(strings.TrimPrefix(name, "none"))
-		}
-		return install.Restarted{At: h.now, Current: current}
+		return h.restarted(t, d, why)
 	case "left":
-		return install.Left{At: h.now}
+		return install.Left{At: h.now, Returns: d.HasArg("returns")}
 	}
 	d.Fatalf(t, "unknown command %s", d.Cmd)
 	return nil
+}
+
+func (h *host) restarted(t *testing.T, d *datadriven.TestData, why string) install.Restarted {
+	e := install.Restarted{At: h.now, Current: h.disk}
+	if name := text(t, d, "current", ""); name != "" {
+		e.Current = install.Slot(strings.TrimPrefix(name, "none"))
+	}
+	for _, arg := range d.CmdArgs {
+		if arg.Key == "gone" {
+			for _, name := range arg.Vals {
+				e.Gone = append(e.Gone, install.Slot(name))
+			}
+		}
+	}
+	for _, arg := range d.CmdArgs {
+		for _, name := range arg.Vals {
+			if arg.Key == "undone" {
+				e.Undone = append(e.Undone, install.Undone{From: install.Slot(name), Why: why, Conclusive: !d.HasArg("doubt")})
+			}
+		}
+	}
+	return e
 }
 
 func (h *host) directed(t *testing.T, d *datadriven.TestData) install.Directed {
@@ -325,6 +348,9 @@ func (h *host) describe() string {
 	}
 	if s.Paused {
 		b.WriteString(" paused")
+	}
+	if s.Unbooted {
+		b.WriteString(" unbooted")
 	}
 	if s.Tries > 0 {
 		fmt.Fprintf(&b, " tries=%d", s.Tries)

@@ -192,6 +192,9 @@ func TestNeverAgain(t *testing.T) {
 }
 
 func (s *story) blame(c chapter) {
+	if e, ok := c.event.(install.Restarted); ok && !sure(e) {
+		return // refused for a day only
+	}
 	for _, effect := range c.effects {
 		if r, ok := effect.(install.Report); ok && (r.Outcome == install.Crashed || r.Outcome == install.Reverted) {
 			s.harmed[r.Release.Manifest], s.harmed[r.Release.Artifact] = "it "+r.Outcome, "it "+r.Outcome

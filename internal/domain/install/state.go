@@ -26,6 +26,9 @@ const (
 // Slot names a staged release at the installer; empty means none.
 type Slot string
 
+// Unknown is what an installer calls current when it is neither one release nor another: half done, or mixed by hand.
+const Unknown Slot = "?"
+
 // Installed is a release in a slot.
 type Installed struct {
 	Version  string         `json:"version,omitempty"`
@@ -91,6 +94,10 @@ type State struct {
 	Refused   []Refusal `json:"refused,omitempty"` // newest last, at most maxRefused
 	Harmed    bool      `json:"harmed,omitempty"`  // going back because of harm, not of a recall or a hold
 
+	// Unbooted says that Current was proved and is confirmed, but matters at boot: it becomes Good only once a boot with it was blessed.
+	// Until then the way back leads to Good, as before.
+	Unbooted bool `json:"unbooted,omitempty"`
+
 	// Recalled has the digests of manifests and artifacts that must not run again. It never forgets: once it is full, newer recalls bind
 	// only while the directive at hand names them. So whoever steals the directive's key cannot flood older recalls away (I9).
 	Recalled []release.Digest `json:"recalled,omitempty"`
@@ -109,6 +116,7 @@ const (
 const (
 	maxDeaths     = 3 // of agent or host while proving, before the release is to blame
 	rejectedFor   = time.Hour
+	doubtedFor    = 24 * time.Hour // a release that the host was brought back from, for what may have had other reasons
 	firstRetry    = time.Second
 	longestRetry  = 5 * time.Minute
 	diskTries     = 5                // a failed swap waits as if it had failed so often: what filled the disk takes its time
@@ -162,7 +170,7 @@ func (s State) recalled(i Installed) bool {
 	return i.Manifest != "" && slices.Contains(s.Recalled, i.Manifest) || i.Artifact != "" && slices.Contains(s.Recalled, i.Artifact)
 }
 
-func (r Refusal) holds(at time.Time) bool { return r.Until.IsZero() || ahead(at, r.Until, rejectedFor) }
+func (r Refusal) holds(at time.Time) bool { return r.Until.IsZero() || ahead(at, r.Until, doubtedFor) }
 
 // ahead tells whether a time that was set at most so far ahead has still to come. One that lies further ahead than it was ever set was
 // set before somebody turned the clock back: waiting for it could take a year.

@@ -31,6 +31,8 @@ func Step(s State, e Event) (State, []Effect) {
 		t.swapFailed(e)
 	case Proved:
 		t.proved(e)
+	case Blessed:
+		t.blessed()
 	case Broke:
 		t.broke(e)
 	case Restored:
@@ -291,7 +293,7 @@ func (t *turn) swapped() {
 	if t.Phase != Activating {
 		return
 	}
-	t.Current = t.Next
+	t.Current, t.Unbooted = t.Next, false
 	t.Phase, t.Tries = Proving, 0
 	t.do(Prove{})
 }
@@ -307,14 +309,15 @@ func (t *turn) swapFailed(e SwapFailed) {
 	t.retry(e.At, e.Why)
 }
 
-// proved blesses what was activated, or ends a recovery.
+// proved confirms and blesses what was activated, or ends a recovery. What matters at boot is blessed by a boot.
 func (t *turn) proved(e Proved) {
 	switch t.Phase {
 	case Proving:
-		if t.Good.Manifest != t.Next.Manifest { // otherwise somebody had changed current, and it is good again
-			t.Previous = t.Good
+		if e.Boots && t.Good.Slot != t.Next.Slot {
+			t.Unbooted = true
+		} else {
+			t.bless()
 		}
-		t.Good = t.Next
 		t.report(e.At, Confirmed, t.Next, "")
 		t.Watched = e.At.Add(e.Watch)
 		t.idle("")
@@ -324,6 +327,25 @@ func (t *turn) proved(e Proved) {
 	}
 }
 
+// blessed makes good what was proved and has booted well. While something else is being activated the way back stays where it was made.
+func (t *turn) blessed() {
+	switch t.Phase {
+	case Idle, Fetching, Ready:
+		if t.Unbooted {
+			t.bless()
+		}
+	case Activating, Proving, Reverting, Recovering:
+	}
+}
+
+// bless makes what is current the last-known-good release.
+func (t *turn) bless() {
+	if t.Good.Slot != t.Current.Slot { // otherwise somebody had changed current, or the journal was lost, and it is good again
+		t.Previous = t.Good
+	}
+	t.Good, t.Unbooted = t.Current, false
+}
+
 func (t *turn) recovered(at time.Time) {
 	t.report(at, Recovered, t.Next, "runs "+name(t.Current))
 	t.idle("")
@@ -331,9 +353,9 @@ func (t *turn) recovered(at time.Time) {
 
 // broke goes back at once, and says so before it is done: bad news must not wait.
 func (t *turn) broke(e Broke) {
-	outcome := Reverted
+	h := harm{at: e.At, outcome: Reverted, why: e.Why, crash: e.Crash}
 	if e.Crashed {
-		outcome = Crashed
+		h.outcome = Crashed
 	}
 	switch t.Phase {
 	case Activating, Proving:
@@ -341,10 +363,10 @@ func (t *turn) broke(e Broke) {
 			t.acquit(e)
 			return
 		}
-		t.harm(e.At, outcome, t.Next, e.Why)
+		t.blame(t.Next, h)
 	case Idle, Fetching, Ready:
-		if t.watched(e.At) && (e.Crashed || t.Previous.Manifest != "") { // a probe's no is not enough to run nothing at all
-			t.harm(e.At, outcome, t.Current, e.Why)
+		if t.watched(e.At) && (e.Crashed || t.wayBack().Manifest != "") { // a probe's no is not enough to run nothing at all
+			t.blame(t.Current, h)
 		}
 	case Recovering: // the probes go on: only they, a recall or another release end it
 		if t.Tries == 0 {
@@ -357,14 +379,40 @@ func (t *turn) broke(e Broke) {
 
 // watched tells whether harm at this time is the late harm of what was proved last.
 func (t *turn) watched(at time.Time) bool {
-	return at.Before(t.Watched) && t.Current.Manifest != "" && t.Current.Manifest == t.Good.Manifest
+	return at.Before(t.Watched) && t.Current.Manifest != "" && (t.Unbooted || t.Current.Manifest == t.Good.Manifest)
 }
 
-// harm blames a release, for good, and leaves it.
-func (t *turn) harm(at time.Time, outcome string, of Installed, why string) {
-	t.refuse(at, Refusal{Manifest: of.Manifest, Artifact: of.Artifact, Why: "it harmed this host: " + why})
-	t.report(at, outcome, of, why)
-	t.revert(true, why)
+// wayBack is what is gone back to from what is current.
+func (t *turn) wayBack() Installed {
+	if t.Current.Manifest != t.Good.Manifest {
+		return t.Good
+	}
+	return t.Previous
+}
+
+// harm is what a release did to the host.
+type harm struct {
+	at      time.Time
+	outcome string
+	why     string
+	crash   *Crash
+	doubt   bool // it may have had other reasons: the release is refused for a while only
+}
+
+// blame refuses a release that harmed the host, and leaves it.
+func (t *turn) blame(of Installed, h harm) {
+	t.accuse(of, h)
+	t.revert(true, h.why)
+}
+
+// accuse refuses a release that harmed the host, and says so.
+func (t *turn) accuse(of Installed, h harm) {
+	r := Refusal{Manifest: of.Manifest, Artifact: of.Artifact, Why: "it harmed this host: " + h.why}
+	if h.doubt {
+		r.Why, r.Until = "it may have harmed this host: "+h.why, h.at.Add(doubtedFor)
+	}
+	t.refuse(h.at, r)
+	t.do(Report{At: h.at, Outcome: h.outcome, Release: of, Detail: clip(h.why, maxDetail), Crash: h.crash})
 }
 
 // acquit leaves a release without blaming it: the consumer was not well before either, so its failure tells nothing.
@@ -401,7 +449,7 @@ func (t *turn) restored(e Restored) {
 	if t.Phase != Reverting {
 		return
 	}
-	t.Current = t.Good
+	t.Current, t.Unbooted = t.Good, false
 	if t.Current.Slot == "" { // as before its first release: there is nothing to prove
 		t.recovered(e.At)
 		return
@@ -414,6 +462,9 @@ func (t *turn) restored(e Restored) {
 func (t *turn) left(e Left) {
 	if t.Phase == Proving {
 		t.Tries--
+	}
+	if e.Returns {
+		return
 	}
 	if t.Phase == Activating || t.Phase == Proving {
 		t.report(e.At, Goodbye, t.Next, "the host is shutting down")

@@ -117,10 +117,13 @@ func (s *story) natural() install.Event {
 		if s.pick(3) == 2 {
 			return install.Broke{At: s.now, Crashed: s.pick(2) == 1, Why: "exit status 2"}
 		}
-		return install.Proved{At: s.now, Watch: 72 * time.Hour}
+		return install.Proved{At: s.now, Watch: 72 * time.Hour, Boots: s.pick(3) == 2}
 	case install.Reverting:
 		return install.Restored{At: s.now}
 	case install.Idle:
+		if s.state.Unbooted && s.pick(2) == 1 {
+			return install.Blessed{At: s.now}
+		}
 	}
 	return s.directive()
 }
@@ -164,19 +167,21 @@ func (s *story) directive() install.Event {
 }
 
 func (s *story) anything() install.Event {
-	switch s.pick(16) {
+	switch s.pick(17) {
+	case 16:
+		return install.Blessed{At: s.now}
 	case 0, 1:
 		return s.leaseFor(manifest(s.version()), rolloutOf(s.version()), time.Duration(s.pick(7)-1)*time.Minute)
 	case 2, 3, 4:
-		return install.Restarted{At: s.now, Current: s.shown()}
+		return s.restarted()
 	case 5:
-		return install.Left{At: s.now}
+		return install.Left{At: s.now, Returns: s.pick(3) == 2}
 	case 6:
 		return install.Unfit{At: s.now, Why: "metadata expired"}
 	case 7:
 		return install.Broke{At: s.now, Crashed: s.pick(2) == 1, Why: "exit status 2"}
 	case 8:
-		return install.Proved{At: s.now, Watch: time.Hour}
+		return install.Proved{At: s.now, Watch: time.Hour, Boots: s.pick(3) == 2}
 	case 9:
 		return install.Swapped{At: s.now}
 	case 10:
@@ -189,6 +194,24 @@ func (s *story) anything() install.Event {
 		return install.Failed{At: s.now, Manifest: manifest(s.version()), Why: "no", Final: s.pick(2) == 1}
 	}
 	return s.directive()
+}
+
+// restarted may bring news of slots that are gone, and of the boot guard.
+func (s *story) restarted() install.Event {
+	e := install.Restarted{At: s.now, Current: s.shown()}
+	if s.pick(8) == 7 {
+		e.Gone = []install.Slot{install.Slot(s.version()), s.state.Previous.Slot, ""}
+	}
+	for range max(0, s.pick(7)-4) {
+		from := []install.Slot{s.state.Current.Slot, s.state.Next.Slot, s.state.Good.Slot, install.Slot(s.version())}[s.pick(4)]
+		e.Undone = append(e.Undone, install.Undone{From: from, Why: "3 boots did not end well", Conclusive: s.pick(2) == 1})
+	}
+	return e
+}
+
+// sure tells whether there is evidence for all that was undone.
+func sure(e install.Restarted) bool {
+	return !slices.ContainsFunc(e.Undone, func(u install.Undone) bool { return !u.Conclusive })
 }
 
 // shown is what current shows after a death: as it was, as the effect that was under way would have left it, or what somebody made of it.
@@ -214,17 +237,25 @@ func (s *story) shown() install.Slot {
 }
 
 // tally counts what the stories of a test were about, so that a test that proves nothing fails.
-type tally struct{ activated, confirmed, harmed, late, recalled, held, recovered, resumed, goodbyes, moved int }
+type tally struct {
+	activated, confirmed, harmed, late, recalled, held, recovered, resumed, goodbyes, moved, blessed, undone, doubted int
+}
 
 func (n *tally) note(c chapter) {
 	_, restarted := c.event.(install.Restarted)
 	active := c.before.Phase != install.Idle && c.before.Phase != install.Fetching && c.before.Phase != install.Ready
+	entered := func(p install.Phase) bool { return c.after.Phase == p && c.before.Phase != p }
 	count := func(n *int, happened bool) {
 		if happened {
 			*n++
 		}
 	}
-	entered := func(p install.Phase) bool { return c.after.Phase == p && c.before.Phase != p }
+	blessed, _ := c.event.(install.Blessed)
+	count(&n.blessed, !blessed.At.IsZero() && c.before.Unbooted && !c.after.Unbooted)
+	if e, ok := c.event.(install.Restarted); ok && len(e.Undone) > 0 {
+		count(&n.undone, entered(install.Reverting) && sure(e))
+		count(&n.doubted, entered(install.Reverting) && !sure(e))
+	}
 	count(&n.activated, entered(install.Activating))
 	count(&n.resumed, restarted && active)
 	held := strings.Contains(c.after.Why, "is held")
@@ -256,7 +287,7 @@ func explore(t *testing.T, check func(t *rapid.T, s *story, c chapter)) {
 		}
 	})
 	t.Logf("the stories: %+v", seen)
-	if slices.Min([]int{seen.activated, seen.confirmed, seen.harmed, seen.late, seen.recalled, seen.held, seen.recovered, seen.resumed}) == 0 {
+	if slices.Min([]int{seen.activated, seen.confirmed, seen.harmed, seen.late, seen.recalled, seen.held, seen.recovered, seen.resumed, seen.blessed, seen.undone, seen.doubted}) == 0 {
 		t.Fatalf("the stories prove nothing: %+v", seen)
 	}
 }

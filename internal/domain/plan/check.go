@@ -24,6 +24,7 @@ func (p Plan) Check() []fault.Problem {
 	c.problems = append(c.problems, p.Breaker.Check("breaker")...)
 	c.problems = append(c.problems, p.Calendar.Check("calendar")...)
 	c.strata(p.Strata)
+	c.problems = append(c.problems, fleet.CheckPosture("posture", p.Posture)...)
 	c.emergency(p)
 	c.budget(p)
 	return c.problems

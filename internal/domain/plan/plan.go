@@ -37,6 +37,7 @@ type Plan struct {
 
 	Strata    []string          `json:"strata,omitempty"`    // what makes a slice of the fleet that may fail alone: keys as in a selector
 	Calendar  calendar.Calendar `json:"calendar,omitzero"`   // when leases may be granted; halts always work
+	Posture   []string          `json:"posture,omitempty"`   // what a host must be able to survive alone to get the release: words of a fleet.Posture
 	Emergency bool              `json:"emergency,omitempty"` // wider and faster than usual: needs more than one approver
 	Approvals int               `json:"approvals,omitempty"` // people who must agree to a start, the one who asks for it included
 }

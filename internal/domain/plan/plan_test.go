@@ -44,6 +44,8 @@ func TestCheck(t *testing.T) {
 	}{
 		"sound":             {func(*plan.Plan) {}, nil},
 		"no rings":          {func(p *plan.Plan) { p.Rings = nil }, []string{"rings"}},
+		"posture":           {func(p *plan.Plan) { p.Posture = []string{"guard", "watchdog"} }, nil},
+		"bad posture":       {func(p *plan.Plan) { p.Posture = []string{"guard", "gard", "guard"} }, []string{"posture[1]", "posture[2]"}},
 		"a single ring":     {func(p *plan.Plan) { p.Rings = p.Rings[:1] }, []string{"rings"}},
 		"everybody at once": {func(p *plan.Plan) { p.Rings = p.Rings[3:] }, []string{"rings", "rings[0].share"}},
 		"a share first":     {func(p *plan.Plan) { p.Rings = p.Rings[2:] }, []string{"rings[0].share"}},

@@ -39,6 +39,8 @@ func Within(signed, wanted Plan) []fault.Problem {
 	c.require(wanted.Approvals >= signed.Approvals, "approvals", "is %d, the signed plan has %d", wanted.Approvals, signed.Approvals)
 	c.require(wanted.Emergency || !signed.Emergency, "emergency", "is left out, the signed plan is one")
 	c.opensAsSeldom(signed.Calendar, wanted.Calendar)
+	less := fleet.Lacks(signed.Posture, wanted.Posture)
+	c.require(len(less) == 0, "posture", "does not ask for %s, as the signed plan does", list(less))
 	c.require(sameSet(signed.Strata, wanted.Strata), "strata", "are %s, the signed plan has %s", list(wanted.Strata), list(signed.Strata))
 	c.require(wanted.Breaker.Alpha >= signed.Breaker.Alpha, "breaker.alpha", "is %g, the signed plan has %g", wanted.Breaker.Alpha, signed.Breaker.Alpha)
 	return c.problems

@@ -76,3 +76,24 @@ func TestWithinHoldsTheCalendar(t *testing.T) {
 		}
 	}
 }
+
+// A plan may ask more of hosts than the signed one, never less.
+func TestWithinHoldsThePosture(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		signed, wanted []string
+		want           []string
+	}{
+		"none":     {nil, nil, nil},
+		"the same": {[]string{"guard", "good"}, []string{"good", "guard"}, nil},
+		"more":     {nil, []string{"guard"}, nil},
+		"less":     {[]string{"guard", "good"}, []string{"guard"}, []string{"posture"}},
+		"another":  {[]string{"guard"}, []string{"good"}, []string{"posture"}},
+	} {
+		was, wanted := sound(), sound()
+		was.Posture, wanted.Posture = test.signed, test.wanted
+		if diff := cmp.Diff(test.want, paths(plan.Within(was, wanted))); diff != "" {
+			t.Errorf("%s: problems differ (-want +got):\n%s", name, diff)
+		}
+	}
+}

@@ -44,18 +44,33 @@ func (d Digest) Short() string {
 // Kind is how a component is installed.
 type Kind string
 
-// The kinds. This version installs content and config; the others have their places.
+// The kinds.
 const (
-	Content Kind = "content"
-	Config  Kind = "config"
-	Binary  Kind = "binary"
-	Package Kind = "package"
-	Toggle  Kind = "toggle"
-	Agent   Kind = "agent"
+	Content Kind = "content" // files that a consumer reads
+	Config  Kind = "config"  // likewise, and people wrote them
+	Toggle  Kind = "toggle"  // likewise, and they switch something on or off
+	Binary  Kind = "binary"  // the consumer's own executable
+	Package Kind = "package" // of the operating system
+	Agent   Kind = "agent"   // the endpoint agent itself
 )
 
-// Installable tells whether this version can install the kind.
-func (k Kind) Installable() bool { return k == Content || k == Config }
+// Kinds lists the kinds that can be installed, for people.
+const Kinds = `content, config, toggle, binary, package, agent, or one of your own that begins with "x-"`
+
+// Installable tells whether hosts can install the kind, those of others with an installer of their own.
+func (k Kind) Installable() bool {
+	switch k {
+	case Content, Config, Toggle, Binary, Package, Agent:
+		return true
+	}
+	return k.Foreign()
+}
+
+// Foreign tells whether the kind is one of somebody else: the host's component file names the program that installs it.
+func (k Kind) Foreign() bool { return strings.HasPrefix(string(k), "x-") && plan.Name(string(k)) }
+
+// Executable tells whether a single file of the kind is a program.
+func (k Kind) Executable() bool { return k == Binary || k == Agent }
 
 // Format is how an artifact's bytes unfold on disk.
 type Format string
@@ -162,7 +177,7 @@ func (m Manifest) Check() []fault.Problem {
 	require(VersionName(m.Version), "version", "must be 1 to 64 letters, digits, dots, dashes, plus and underscores, is %q", m.Version)
 	require(m.Serial > 0, "serial", "must be above 0, is %d", m.Serial)
 	require(m.Floor >= 0 && m.Floor <= m.Serial, "floor", "must be between 0 and the release's own serial (%d), is %d", m.Serial, m.Floor)
-	require(m.Kind.Installable(), "kind", "must be content or config in this version, is %q", m.Kind)
+	require(m.Kind.Installable(), "kind", "must be "+Kinds+", is %q", m.Kind)
 	require(!m.Created.IsZero(), "created", "is missing")
 	require(len(m.Artifacts) > 0 && len(m.Artifacts) <= MaxArtifacts, "artifacts", "must be 1 to %d, are %d", MaxArtifacts, len(m.Artifacts))
 	platforms := map[string]bool{}

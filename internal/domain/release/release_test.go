@@ -33,7 +33,7 @@ func TestManifestCheck(t *testing.T) {
 		"empty":     {func(m *release.Manifest) { *m = release.Manifest{} }, []string{"format", "component", "version", "serial", "kind", "created", "artifacts", "plan.name", "plan.rings"}},
 		"floor":     {func(m *release.Manifest) { m.Floor = 4 }, []string{"floor"}},
 		"below":     {func(m *release.Manifest) { m.Floor, m.Serial = -1, 0 }, []string{"serial", "floor"}},
-		"kind":      {func(m *release.Manifest) { m.Kind = release.Binary }, []string{"kind"}},
+		"kind":      {func(m *release.Manifest) { m.Kind = "firmware" }, []string{"kind"}},
 		"too many":  {func(m *release.Manifest) { m.Artifacts = make([]release.Artifact, release.MaxArtifacts+1) }, nil},
 		"twice":     {func(m *release.Manifest) { m.Artifacts = append(m.Artifacts, m.Artifacts[0]) }, []string{"artifacts[1].platform"}},
 		"artifact":  {func(m *release.Manifest) { m.Artifacts[0] = release.Artifact{} }, []string{"artifacts[0].platform", "artifacts[0].format", "artifacts[0].name", "artifacts[0].digest", "artifacts[0].size"}},
@@ -156,7 +156,10 @@ func TestNames(t *testing.T) {
 			t.Errorf("got %v (version, file) for %q, want %v", got, s, want)
 		}
 	}
-	for kind, want := range map[release.Kind]bool{release.Content: true, release.Config: true, release.Binary: false, release.Agent: false, "x": false} {
+	for kind, want := range map[release.Kind]bool{
+		release.Content: true, release.Config: true, release.Toggle: true, release.Binary: true, release.Package: true, release.Agent: true,
+		"x-firmware": true, "x": false, "x-": false, "x-Firm": false, "": false,
+	} {
 		if got := kind.Installable(); got != want {
 			t.Errorf("got %t for installing %s, want %t", got, kind, want)
 		}

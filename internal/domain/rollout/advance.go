@@ -14,7 +14,7 @@ import (
 // it is complete because nobody was left, and whoever comes later gets no more than the open ring holds.
 func (t *turn) woke(e Woke) {
 	t.Eligible, t.Remaining, t.Available, t.Heard = e.Eligible, e.Remaining, e.Available, e.Heard
-	t.Preferred, t.Large, t.Seen, t.Gates = e.Preferred, e.Large, e.Seen, e.Gates
+	t.Preferred, t.Large, t.Seen, t.Gates, t.Unfit = e.Preferred, e.Large, e.Seen, e.Gates, e.Unfit
 	t.look(e.Shut)
 	t.settle()
 	if t.Armed(t.Last) {
@@ -142,8 +142,21 @@ func (s *State) Missing() []evidence.Lack {
 	return s.missing()
 }
 
-// Waiting says in one sentence why nobody is exposed at this moment. When leases would be granted it says that no host is asking.
+// Waiting says in one sentence why nobody is exposed at this moment, and which hosts are not waited for. When leases would be granted it
+// says that no host is asking.
 func (s *State) Waiting() Waiting {
+	w := s.waiting()
+	if s.Unfit.Hosts == 0 || s.Phase.Final() {
+		return w
+	}
+	if w.Code == WaitHosts && s.Available == 0 {
+		w.Code = WaitPosture
+	}
+	w.Text += "; " + s.Unfit.String()
+	return w
+}
+
+func (s *State) waiting() Waiting {
 	switch {
 	case s.Phase != Running:
 		return s.idle()

@@ -46,6 +46,7 @@ type Host struct {
 	Subject  fleet.Subject    `json:"subject"`
 	Stratum  string           `json:"stratum,omitempty"` // as fleet.Stratum names it by the plan's keys; of its earlier lease, if it had one
 	Sought   bool             `json:"sought,omitempty"`  // its stratum is one that the open ring must see
+	Posture  []string         `json:"posture,omitempty"` // of what the plan asks hosts to survive alone, what this one does
 	Busy     string           `json:"busy,omitempty"`    // another rollout that this host is proving a release of; empty: none
 	Tenant   Scope            `json:"tenant"`
 	Site     Scope            `json:"site"`
@@ -75,6 +76,7 @@ type OutcomeKnown struct {
 	Tenant   Scope            `json:"tenant,omitzero"`   // of a harmed host; what was known before this outcome
 	Site     Scope            `json:"site,omitzero"`
 	Fleet    int64            `json:"fleet,omitempty"`
+	Crash    *Crash           `json:"crash,omitempty"`  // what the host found of it; nil: nothing
 	Blamed   string           `json:"blamed,omitempty"` // another rollout on this host that is more to blame, and why; empty: none
 }
 
@@ -126,9 +128,17 @@ type Woke struct {
 	Preferred int64     `json:"preferred,omitempty"` // of the available, those that the open ring prefers
 	Large     int64     `json:"large,omitempty"`     // strata that hold at least the share of the fleet that the open ring must see
 	Seen      int64     `json:"seen,omitempty"`      // of them, those with a confirmed host
+	Unfit     Unfit     `json:"unfit,omitzero"`      // hosts that are not eligible for want of posture
 
 	Gates []evidence.GateResult `json:"gates,omitempty"` // what was seen of the open ring's gates
 	Shut  *calendar.Shut        `json:"shut,omitempty"`
+}
+
+// Unfit counts the hosts that do not get the release because they could not survive alone what the plan asks for. Those exposed already
+// are none of them.
+type Unfit struct {
+	Hosts int64            `json:"hosts"`
+	Lacks map[string]int64 `json:"lacks"` // how many of them lack each word of a fleet.Posture; replaced, never changed
 }
 
 // OperatorActed is a person's or a script's command.

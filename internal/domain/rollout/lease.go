@@ -32,6 +32,7 @@ const (
 	WaitStratum  = "stratum"  // the host's stratum is suspicious: as many of it are unconfirmed as may be
 	WaitBusy     = "busy"     // the host is proving another release: one risk at a time
 	WaitCalendar = "calendar" // a freeze, or outside the windows
+	WaitPosture  = "posture"  // the host could not survive alone what the plan asks for
 )
 
 // ask grants a lease or says why not: granted < ring size, unconfirmed < window, and no tenant or site over its share (I2).
@@ -126,6 +127,8 @@ func (t *turn) refusal(e LeaseAsked) (Waiting, bool) {
 	switch {
 	case h.Prior == Pending && t.having(h.PriorRing, Pending) > 0:
 		return Waiting{}, false
+	case !t.fit(h):
+		return Waiting{WaitPosture, unfit(fleet.Lacks(t.Plan.Posture, h.Posture))}, true
 	case h.Busy != "":
 		return Waiting{WaitBusy, "this host is proving a release of rollout " + h.Busy + ": one risk at a time"}, true
 	case h.returns() && !t.welcomesBack(h):
@@ -232,11 +235,13 @@ func (t *turn) yields(h Host) bool {
 // full tells whether the open ring has no place left.
 func (s *State) full() bool { return s.taken(s.Ring) >= s.capacity() }
 
-// capacity is how many hosts the open ring may hold now. At amber it has as many places again: a few hosts at a time decide whether the alarm
-// trips or clears, where otherwise everybody would wait for a person.
+// capacity is how many hosts the open ring may hold now. At amber it has as many places again, and a hundred at least: a few hosts at a
+// time decide whether the alarm trips or clears, where otherwise everybody would wait for a person. (A release that silences one host in ten
+// takes about so many to tell; with 30 more, one in ten of them was still waiting when the places were used up.)
 func (s *State) capacity() int64 {
+	const more = 100
 	if s.Alarm == breaker.Amber {
-		return s.Size() + max(s.Size(), 100)
+		return s.Size() + max(s.Size(), more)
 	}
 	return s.Size()
 }

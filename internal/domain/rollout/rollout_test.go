@@ -28,13 +28,13 @@ import (
 //
 //	start [eligible=40] [actor=ann]              begins the rollout; its input is a plan, a part a line (see planOf)
 //	fleet [eligible=41] [tenant=a] [site=s] [size=100]   what the caller counts from now on
-//	ask h1..h3 [tenant=a] [site=s] [os=linux] [kernel=6.1] [busy=r2]   prepared hosts ask for leases
+//	ask h1..h3 [tenant=a] [site=s] [os=linux] [kernel=6.1] [busy=r2] [posture=(guard,watchdog)]   prepared hosts ask for leases
 //	outcome h1..h3 confirmed [was=pending] [ring=0] [blamed=(why)]
 //	compared silence h1..h3 control=0/1000 [class=server] [showed=2]   a watch ends: the signal of these hosts, as their outcomes tell it,
 //	                                             beside that of controls; or told by showed
 //	booted h1..h3 [times=3]
 //	recovered h1
-//	woke [eligible= remaining= available= heard= preferred= large= seen= gate=(errors,met,0.01)]
+//	woke [eligible= remaining= available= heard= preferred= large= seen= gate=(errors,met,0.01) watchdog=3 guard=1 unfit=3]
 //	                                             one look, by default at what the fleet counts to, with all confirmed hosts heard
 //	live for=15m                                 a look every half minute
 //	operator pause actor=ann [reason=why]
@@ -347,6 +347,9 @@ func (w *world) ask(t testing.TB, d *datadriven.TestData, name string, h *host) 
 		Sought: !d.HasArg("small"), // in a ring that must see strata
 	}
 	d.MaybeScanArgs(t, "busy", &asking.Busy)
+	if i := slices.IndexFunc(d.CmdArgs, func(a datadriven.CmdArg) bool { return a.Key == "posture" }); i >= 0 {
+		asking.Posture = d.CmdArgs[i].Vals
+	}
 	effects := w.step(t, rollout.LeaseAsked{At: w.now, Host: asking})
 	if grant, ok := granted(effects); ok {
 		h.prior, h.ring, h.stratum = rollout.Pending, grant.Ring, asking.Stratum
@@ -413,6 +416,15 @@ func (w *world) census(t testing.TB, d *datadriven.TestData) rollout.Woke {
 	d.MaybeScanArgs(t, "preferred", &e.Preferred)
 	d.MaybeScanArgs(t, "large", &e.Large)
 	d.MaybeScanArgs(t, "seen", &e.Seen)
+	if d.MaybeScanArgs(t, "unfit", &e.Unfit.Hosts); e.Unfit.Hosts > 0 {
+		e.Unfit.Lacks = map[string]int64{}
+		for _, word := range w.state.Plan.Posture {
+			var n int64
+			if d.MaybeScanArgs(t, word, &n) {
+				e.Unfit.Lacks[word] = n
+			}
+		}
+	}
 	if i := slices.IndexFunc(d.CmdArgs, func(a datadriven.CmdArg) bool { return a.Key == "gate" }); i >= 0 {
 		gate := d.CmdArgs[i].Vals
 		e.Gates = []evidence.GateResult{{Name: gate[0], OK: gate[1] == "met", Text: gate[2]}}
@@ -565,6 +577,7 @@ func (w *world) describeStrata(b *strings.Builder) {
 //	caps tenant=X site=X
 //	watch for=72h
 //	strata of=os+kernel
+//	posture of=guard+watchdog
 //	approvals of=2
 //	freeze feast from=2026-03-01 to=2026-03-02
 //
@@ -622,6 +635,8 @@ func set(t testing.TB, p *plan.Plan, cmd, key, value string) {
 		ring.Evidence.Gates, err = []evidence.Gate{{Name: value, Query: "errors", Below: &below}}, nil
 	case "ring strata":
 		ring.Evidence.Strata = number
+	case "posture of":
+		p.Posture, err = strings.Split(value, "+"), nil
 	case "strata of":
 		p.Strata, err = strings.Split(value, "+"), nil
 	case "approvals of":

@@ -78,6 +78,8 @@ type State struct {
 	Preferred int64 `json:"preferred,omitempty"` // of the available, those that the open ring prefers
 	Heard     int64 `json:"heard"`               // confirmed hosts of the open ring that were heard lately
 
+	Unfit Unfit `json:"unfit,omitzero"` // hosts that are not eligible for want of posture, as counted last
+
 	Started   time.Time     `json:"started"`
 	Last      time.Time     `json:"last"`     // of the newest event; goes back only with the clock, by more than MaxGap
 	Observed  time.Duration `json:"observed"` // time lived through, at most MaxGap between two events: clocks may jump

@@ -9,18 +9,24 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/domain/bootguard"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/installer"
 )
 
-// Options are the agent's world. All fields are required.
+// Options are the agent's world. Fields without a remark are required.
 type Options struct {
 	Endpoint   string // id
 	Tenant     string // that the join token gave it
@@ -39,28 +45,55 @@ type Options struct {
 	Platform   string            // such as linux/amd64
 	// KeepIdentity renews the certificate when it is due, and tells whether it did.
 	KeepIdentity func(ctx context.Context, t time.Time) (bool, error)
+
+	Posture func() api.Posture // looks at what the host could survive alone; nil if it is not told
+
+	Guard Guard  // the boot guard's book; nil if this host has none
+	Self  string // path of the executable that runs, to tell whether it is the release in use of kind agent
+	// Notify says a word to the launcher. Without a launcher, which is nil, nobody would start another agent: none is installed.
+	Notify func(word string)
 }
+
+// Words that are said to the launcher.
+const (
+	WordReady   = "ready"   // the journal is loaded and all components were looked at
+	WordAlive   = "alive"   // the loop goes round
+	WordChecked = "checked" // a check-in was acknowledged
+	WordAway    = "away"    // a check-in failed
+)
 
 // Agent runs the components of one host.
 type Agent struct {
 	Options
 	anchors *anchors
-	units   map[string]*unit
-	kick    chan struct{} // something is to be told: check in now
+	units   map[string]*unit // at work
+	all     map[string]*unit // also those that are left alone; it never changes
+	kick    chan struct{}    // something is to be told: check in now
+	leftOut []error          // why components are not at work that have a file
+	contact *contact         // whether the control plane is reached
+	asks    bool             // it only asks whether another agent should run
 
 	directed map[string]api.Directive // as applied since the start; only the poll loop touches it
+	stance   stance
 
 	mu     sync.Mutex // guards all below, and the machines
 	memory memory
 	saved  []byte
+	synced []byte            // what the boot guard knows
+	book   []bootguard.Entry // what it knew at the start; nil until it was asked
+	alive  time.Time
 	told   telling
+	renews bool // another agent is current, and shall run instead of this one
+	quit   context.CancelFunc
 	jobs   sync.WaitGroup
 	start  func(*slot, func(context.Context)) // starts a job that lives as long as Run, not as long as what caused it
 }
 
 // New loads the agent's memory and prepares its components. Run starts it.
 func New(o Options) (*Agent, error) {
-	a := &Agent{Options: o, units: map[string]*unit{}, kick: make(chan struct{}, 1), directed: map[string]api.Directive{}}
+	a := &Agent{
+		Options: o, units: map[string]*unit{}, kick: make(chan struct{}, 1), directed: map[string]api.Directive{}, contact: &contact{}, quit: func() {},
+	}
 	var err error
 	if a.memory, err = loadMemory(o.Journal); err != nil {
 		return nil, err
@@ -69,18 +102,30 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	for _, f := range o.Files {
-		if a.units[f.Component], err = newUnit(o, f); err != nil {
+		u, err := newUnit(o, f)
+		if fault.KindOf(err) == fault.Conflict { // of this component alone: the others must not suffer from it
+			a.leftOut = append(a.leftOut, fmt.Errorf("component %s: %w", f.Component, err))
+			continue
+		}
+		if err != nil {
 			return nil, fmt.Errorf("prepare component %s: %w", f.Component, err)
 		}
+		if f.Kind == release.Agent {
+			u.own = a.contact
+		}
+		a.units[f.Component] = u
 	}
+	a.all = maps.Clone(a.units)
 	return a, nil
 }
 
 // Run works until ctx ends, and then says goodbye and stops the consumers that it supervises. It returns when everything it started has
-// ended.
-func (a *Agent) Run(ctx context.Context) {
+// ended, and tells whether it ended because another agent is current and shall run at once.
+func (a *Agent) Run(ctx context.Context) (again bool) {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	ctx, a.quit = context.WithCancel(ctx)
+	defer a.quit()
 	a.start = func(s *slot, job func(context.Context)) { s.begin(work, &a.jobs, job) }
 	for _, u := range a.units {
 		if u.supervisor != nil {
@@ -92,16 +137,26 @@ func (a *Agent) Run(ctx context.Context) {
 		}
 	}
 	a.resume(work)
+	a.notify(WordReady)
 	a.poll(ctx)
-	a.leave(work)
+	if again = a.renewed(); again {
+		a.part(work)
+	} else {
+		a.leave(work)
+	}
 	stop()
 	a.jobs.Wait()
+	return again
 }
 
 // resume tells each machine that the agent started, and what the disk shows.
 func (a *Agent) resume(ctx context.Context) {
+	for _, err := range a.leftOut {
+		a.Log.ErrorContext(ctx, "a component is left out", slog.Any("error", err))
+	}
 	now := a.bound() // a clock that jumped back revives no lease
-	found := map[string]install.Slot{}
+	undone := a.undone(ctx)
+	found := map[string]installer.Inspection{}
 	for name, u := range a.units {
 		inspection, err := u.installer.Inspect(ctx)
 		if err != nil { // the others must not suffer from it, nor the consumers of any
@@ -110,18 +165,35 @@ func (a *Agent) resume(ctx context.Context) {
 			delete(a.units, name)
 			continue
 		}
-		found[name] = install.Slot(inspection.Current)
+		found[name] = inspection
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for name, current := range found { // from here on jobs run, and the set of components stays as it is
+	for name, inspection := range found { // from here on jobs run, and the set of components stays as it is
+		a.seed(ctx, name, inspection)
 		a.booted(name)
-		a.apply(ctx, a.units[name], install.Restarted{At: now, Current: current})
+		s := a.memory.Components[name]
+		a.apply(ctx, a.units[name], install.Restarted{
+			At: now, Current: install.Slot(inspection.Current), Gone: gone(s, inspection), Undone: undoneOf(undone, name),
+		})
 	}
 	a.memory.Boot = a.Boot
 	if err := a.save(); err != nil {
 		a.Log.ErrorContext(ctx, "the journal cannot be written; nothing new will be activated", slog.Any("error", err))
+		return
 	}
+	a.take(ctx, slices.DeleteFunc(undone, func(u bootguard.Undone) bool { // the others are for when their component is at work again
+		_, offered := found[u.Component]
+		_, known := a.memory.Components[u.Component]
+		return known && !offered
+	}))
+}
+
+// gone lists the slots that the machine would go back to and that are not there any more.
+func gone(s install.State, found installer.Inspection) []install.Slot {
+	return slices.DeleteFunc([]install.Slot{s.Good.Slot, s.Previous.Slot}, func(x install.Slot) bool {
+		return x == "" || slices.Contains(found.Slots, installer.Slot(x))
+	})
 }
 
 // booted reports that the host booted with what is current.
@@ -151,12 +223,21 @@ func (a *Agent) apply(ctx context.Context, u *unit, e install.Event) {
 	before := a.memory.Components[name]
 	before.Component = name
 	next, effects := install.Step(before, e)
+	a.note(before, e, next, effects)
 	a.remember(name, next, effects)
-	if err := a.save(); err != nil {
+	err := a.save()
+	if err == nil {
+		err = a.sync()
+	}
+	if err != nil {
 		a.Log.ErrorContext(ctx, "the journal cannot be written", slog.String("component", name), slog.Any("error", err))
-		if _, leased := e.(install.Leased); leased { // journal first, or not at all
-			next, effects = install.Step(before, install.Unfit{At: a.now(), Why: err.Error()})
+		if swaps(effects) { // journal and boot guard first, or not at all
+			failed := install.SwapFailed{At: a.now(), Why: err.Error()}
+			activating := next
+			next, effects = install.Step(activating, failed)
+			a.note(activating, failed, next, effects)
 			a.remember(name, next, effects)
+			_ = a.save() // what it says without this is that the swap is to be done, by a lease that runs out
 		}
 	}
 	if next.Phase != before.Phase {
@@ -168,6 +249,36 @@ func (a *Agent) apply(ctx context.Context, u *unit, e install.Event) {
 		a.carryOut(u, next, effect)
 	}
 	a.watch(u, next)
+}
+
+// note remembers when and in which boot what is current was activated, for the boot guard, which is told before the switch. What was said
+// of the one before counts again if the switch did not happen.
+func (a *Agent) note(before install.State, e install.Event, next install.State, effects []install.Effect) {
+	name, activating := before.Component, before.Phase == install.Activating
+	since := a.memory.Switched[name]
+	_, restored := e.(install.Restored)
+	switch {
+	case restored:
+		delete(a.memory.Switched, name)
+	case swaps(effects):
+		was := since.Before
+		if !activating { // otherwise it was cut short, and is done now
+			was = &since
+		}
+		a.memory.Switched[name] = switched{At: a.now().UTC().Round(0), Boot: a.Boot, Before: was}
+	case activating && next.Phase == install.Proving:
+		since.Before = nil
+		a.memory.Switched[name] = since
+	case activating && next.Phase != install.Activating && next.Phase != install.Reverting && since.Before != nil:
+		a.memory.Switched[name] = *since.Before
+	}
+}
+
+func swaps(effects []install.Effect) bool {
+	return slices.ContainsFunc(effects, func(e install.Effect) bool {
+		_, is := e.(install.Swap)
+		return is
+	})
 }
 
 func (a *Agent) remember(name string, s install.State, effects []install.Effect) {
@@ -182,7 +293,7 @@ func (a *Agent) remember(name string, s install.State, effects []install.Effect)
 func (a *Agent) report(name string, r install.Report) {
 	a.memory.add(api.Report{
 		At: r.At.UTC().Round(0), Component: name, Rollout: r.Release.Rollout, Release: r.Release.Version, Manifest: string(r.Release.Manifest),
-		Outcome: r.Outcome, Detail: r.Detail,
+		Outcome: r.Outcome, Detail: r.Detail, Crash: (*api.Crash)(r.Crash),
 	})
 	a.wakeUp()
 }

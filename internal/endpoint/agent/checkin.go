@@ -46,9 +46,12 @@ const (
 func (a *Agent) poll(ctx context.Context) {
 	limit := firstBackoff
 	for ctx.Err() == nil {
+		a.live()
+		a.bless(ctx)
 		if renewed, err := a.KeepIdentity(ctx, a.now()); err != nil || renewed {
 			a.Log.InfoContext(ctx, "certificate renewal", slog.Bool("renewed", renewed), slog.Any("error", err))
 		}
+		a.live()
 		pause, err := a.checkIn(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -60,7 +63,7 @@ func (a *Agent) poll(ctx context.Context) {
 			if a.pending() {
 				limit = min(limit, tellBackoff)
 			}
-			_ = a.Clock.Sleep(ctx, pause) // not woken by kicks: they would hammer
+			a.rest(ctx, pause) // not woken by kicks: they would hammer
 		default:
 			limit = firstBackoff
 			a.pause(ctx, time.Duration((0.8+0.4*a.Random.Float64())*float64(pause)))
@@ -79,15 +82,19 @@ func (a *Agent) pause(ctx context.Context, d time.Duration) {
 		case <-ctx.Done():
 		}
 	}()
-	_ = a.Clock.Sleep(ctx, d)
+	a.rest(ctx, d)
 }
 
 // checkIn tells the control plane what changed and does what it answers. It returns when to come back.
 func (a *Agent) checkIn(ctx context.Context) (time.Duration, error) {
+	a.lookRound()
 	body, wishes := a.compose()
 	answered, cancel := a.linger(ctx)
 	defer cancel()
 	reply, err := a.Uplink.CheckIn(answered, body)
+	if ctx.Err() == nil {
+		a.heard(err)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -104,6 +111,9 @@ func (a *Agent) checkIn(ctx context.Context) (time.Duration, error) {
 // linger is a context that ends a little after ctx. A check-in that is on its way when the host shuts down is waited for: its answer may
 // hold a lease, and it must not be heard after the goodbye.
 func (a *Agent) linger(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.asks { // it says no goodbye, and its time is short
+		return context.WithCancel(ctx)
+	}
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.jobs.Go(func() { // ends with longer
 		select {
@@ -141,12 +151,15 @@ func (a *Agent) compose() (api.CheckIn, []wish) {
 	defer a.mu.Unlock()
 	var body api.CheckIn
 	var wishes []wish
-	if !a.told.started {
+	if !a.told.started && !a.asks {
 		body.Attributes, body.Boot = &a.Attributes, a.Boot
 	}
-	if now := a.components(); !a.told.started || !maps.EqualFunc(now, a.told.components, api.Component.Equal) {
+	if now := a.components(); a.asks {
+		a.told.components = now // it says nothing new: it asks
+	} else if !a.told.started || !maps.EqualFunc(now, a.told.components, api.Component.Equal) {
 		body.Components = now
 	}
+	body.Posture = a.stance.news(!a.told.started)
 	if a.told.numbered {
 		body.Reports = append(body.Reports, a.memory.Reports[:min(len(a.memory.Reports), sendAtOnce)]...)
 	}
@@ -185,6 +198,9 @@ func (a *Agent) acknowledged(ctx context.Context, body api.CheckIn, reply api.Ch
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.told.started = !reply.Resync
+	if body.Posture != nil {
+		a.stance.told = body.Posture
+	}
 	if body.Components != nil {
 		a.told.components = body.Components
 	}
@@ -206,6 +222,7 @@ func (a *Agent) follow(ctx context.Context, sequences map[string]int64) {
 		if !ok {
 			continue
 		}
+		a.live()
 		if d, known := a.directed[name]; !known || d.Sequence != sequence || !a.bound().Before(d.Expires) {
 			if err := a.fetchDirective(ctx, name); err != nil {
 				a.Log.WarnContext(ctx, "follow the directive", slog.String("component", name), slog.Any("error", err))

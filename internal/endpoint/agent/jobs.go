@@ -13,6 +13,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/installer"
 )
 
@@ -27,6 +28,9 @@ func (a *Agent) prepare(ctx context.Context, u *unit, want install.Fetch) {
 	}
 	if a.Clock.Sleep(ctx, max(0, wait)) != nil {
 		return
+	}
+	if a.look(ctx, u) {
+		return // it is prepared anew, from what there is
 	}
 	fetched, err := a.doPrepare(ctx, u, want.Target)
 	if ctx.Err() != nil {
@@ -85,7 +89,33 @@ func (a *Agent) fit(u *unit, m release.Manifest) (release.Artifact, error) {
 	if !ok {
 		return release.Artifact{}, fault.New(fault.Conflict, "it has no artifact for %s", a.Platform)
 	}
+	if m.Kind == release.Agent && (artifact.Format != release.File || artifact.Name != component.Agent) {
+		return release.Artifact{}, fault.New(fault.Invalid, "an agent must be one file of the name %s, which its launcher starts; it is %s %s",
+			component.Agent, artifact.Format, artifact.Name)
+	}
 	return artifact, nil
+}
+
+// look compares the disk with what the machine believes, and tells it if somebody has been at it: slots were removed, or current was
+// changed. It must not be called while a release is proved, when it would count as a death. It tells whether anything was found.
+func (a *Agent) look(ctx context.Context, u *unit) bool {
+	err := u.make()
+	found, errLook := u.installer.Inspect(ctx)
+	if err = errors.Join(err, errLook); err != nil {
+		a.Log.WarnContext(ctx, "look at a component", slog.String("component", u.file.Component), slog.Any("error", err))
+		return false
+	}
+	a.mu.Lock()
+	s := a.memory.Components[u.file.Component]
+	a.mu.Unlock()
+	e := install.Restarted{At: a.bound(), Current: install.Slot(found.Current), Gone: gone(s, found)}
+	if len(e.Gone) == 0 && (e.Current == s.Current.Slot || s.Phase == install.Reverting) {
+		return false
+	}
+	a.Log.WarnContext(ctx, "somebody changed the component's directory", slog.String("component", u.file.Component),
+		slog.String("current", string(found.Current)))
+	a.event(ctx, u, e)
+	return true
 }
 
 // raiseFloor remembers the highest floor ever seen: metadata that names a lower one later changes nothing.
@@ -134,7 +164,10 @@ func (a *Agent) swap(ctx context.Context, u *unit, s install.State) {
 		a.event(ctx, u, install.SwapFailed{At: a.now(), Why: "the lease expired before the switch"})
 		return
 	}
-	err := u.installer.Activate(ctx, installer.Slot(slot), installer.Slot(s.Good.Slot))
+	was, err := u.installer.Inspect(ctx)
+	if err == nil {
+		err = u.installer.Activate(ctx, installer.Slot(slot), installer.Slot(s.Good.Slot))
+	}
 	u.switched = a.now() // after it: a consumer that was started during the switch may have found the old release, and is told
 	if err == nil {
 		a.event(ctx, u, install.Swapped{At: a.now()})
@@ -147,8 +180,13 @@ func (a *Agent) swap(ctx context.Context, u *unit, s install.State) {
 		a.event(ctx, u, install.Broke{At: a.now(), Why: errors.Join(err, lookErr).Error()})
 	case found.Current == installer.Slot(slot):
 		a.event(ctx, u, install.Swapped{At: a.now()})
+	case found.Current != was.Current || fault.KindOf(err) == fault.Invalid: // half done, or the release's own scripts failed
+		a.event(ctx, u, install.Broke{At: a.now(), Why: err.Error()})
 	default:
 		a.event(ctx, u, install.SwapFailed{At: a.now(), Why: err.Error()})
+		if fault.KindOf(err) == fault.NotFound { // a slot that was there is not
+			a.event(ctx, u, install.Restarted{At: a.bound(), Current: install.Slot(found.Current), Gone: gone(s, found)})
+		}
 	}
 }
 
@@ -164,6 +202,9 @@ func (a *Agent) restore(ctx context.Context, u *unit, slot install.Slot) {
 			return
 		}
 		a.Log.ErrorContext(ctx, "revert; will try again", slog.String("component", u.file.Component), slog.Any("error", err))
+		if fault.KindOf(err) == fault.NotFound && a.look(ctx, u) {
+			return // there is another way back
+		}
 		if a.Clock.Sleep(ctx, pause) != nil {
 			return
 		}
@@ -180,18 +221,38 @@ func (a *Agent) taken(ctx context.Context, u *unit, slot install.Slot) {
 		a.Log.WarnContext(ctx, "tell the consumer that its content is gone", slog.String("component", u.file.Component), slog.Any("error", err))
 	}
 	a.collect(ctx, u)
+	if a.other(u, slot) {
+		a.renew(ctx)
+	}
+}
+
+// begin starts a trial of what is current, and tells the consumer of it. Of a consumer that systemd restarts for it, only what is noted
+// from then on counts: its end before was asked for.
+func (u *unit) begin(ctx context.Context, slot install.Slot) (t trial, err error) {
+	if t, err = u.newTrial(ctx, slot); err == nil {
+		err = u.tell(ctx)
+	}
+	if u.file.Consumer.Tell.Unit != "" {
+		t.since = u.clock.Now()
+	}
+	return t, err
 }
 
 // prove tells the consumer of what is current and probes it until the soak is over. A probe that cannot judge proves nothing and harms
-// nothing, for some time.
+// nothing, for some time; that of the agent itself for as long as it takes: a control plane that is away is nobody's fault.
 func (a *Agent) prove(ctx context.Context, u *unit, slot install.Slot) {
-	t, err := u.newTrial(ctx, slot)
-	if err == nil {
-		err = u.tell(ctx)
+	if a.other(u, slot) { // not for me to prove. Where it is for the third time, the machine gives up
+		a.renew(ctx)
+		return
 	}
+	t, err := u.begin(ctx, slot)
 	if err != nil && ctx.Err() == nil {
-		unwell := u.unwell || fault.KindOf(err) == fault.Unavailable // there is nobody to tell: not the release's doing
-		a.event(ctx, u, install.Broke{At: a.now(), Unwell: unwell, Why: err.Error()})
+		broke := install.Broke{At: a.now(), Why: err.Error()}
+		if exit := t.died(true); exit != nil {
+			broke.Crashed, broke.Crash, broke.Why = true, crash(exit), "the consumer died when it was told"+lastWords(exit)
+		}
+		broke.Unwell = u.unwell || !broke.Crashed && fault.KindOf(err) == fault.Unavailable // there is nobody to tell: not the release's doing
+		a.event(ctx, u, broke)
 		return
 	}
 	soak, began := time.Duration(u.file.Soak), a.now()
@@ -206,9 +267,9 @@ func (a *Agent) prove(ctx context.Context, u *unit, slot install.Slot) {
 			return
 		case found.well || found.bad && !found.crashed && lived < time.Duration(u.file.Grace):
 		case found.bad:
-			a.event(ctx, u, install.Broke{At: a.now(), Crashed: found.crashed, Unwell: u.unwell, Why: found.why})
+			a.event(ctx, u, install.Broke{At: a.now(), Crashed: found.crashed, Unwell: u.unwell, Why: found.why, Crash: found.crash})
 			return
-		case lived > patience:
+		case lived > patience && u.own == nil:
 			a.event(ctx, u, install.Broke{At: a.now(), Unwell: u.unwell, Why: "it could not be proved: " + found.why})
 			return
 		}
@@ -216,7 +277,8 @@ func (a *Agent) prove(ctx context.Context, u *unit, slot install.Slot) {
 }
 
 func (a *Agent) proved(ctx context.Context, u *unit) {
-	a.event(ctx, u, install.Proved{At: a.now(), Watch: time.Duration(u.file.Watch)})
+	boots := a.Guard != nil && u.file.Boot != nil && *u.file.Boot // without a guard no boot is ever blessed
+	a.event(ctx, u, install.Proved{At: a.now(), Watch: time.Duration(u.file.Watch), Boots: boots})
 	a.collect(ctx, u)
 }
 
@@ -226,6 +288,10 @@ const recoverySoak = 30 * time.Second
 // recover tells the consumer that the last-known-good release is back and probes it for as long as it takes: there is nothing older to
 // go to.
 func (a *Agent) recover(ctx context.Context, u *unit, slot install.Slot) {
+	if a.other(u, slot) && !u.switched.IsZero() {
+		a.renew(ctx)
+		return
+	}
 	soak := min(time.Duration(u.file.Soak), recoverySoak)
 	for ctx.Err() == nil {
 		why := a.wellFor(ctx, u, slot, soak)
@@ -243,10 +309,7 @@ func (a *Agent) recover(ctx context.Context, u *unit, slot install.Slot) {
 
 // wellFor runs one trial and returns why it failed, or "" after the soak.
 func (a *Agent) wellFor(ctx context.Context, u *unit, slot install.Slot, soak time.Duration) string {
-	t, err := u.newTrial(ctx, slot)
-	if err == nil {
-		err = u.tell(ctx)
-	}
+	t, err := u.begin(ctx, slot)
 	if err != nil {
 		return err.Error()
 	}
@@ -319,7 +382,7 @@ func (a *Agent) keepVigil(ctx context.Context, u *unit, slot install.Slot, until
 		}
 		failed++
 		if failed == strikes {
-			a.event(ctx, u, install.Broke{At: a.now(), Crashed: found.crashed, Why: found.why})
+			a.event(ctx, u, install.Broke{At: a.now(), Crashed: found.crashed, Why: found.why, Crash: found.crash})
 			return
 		}
 		if fresh, err := u.newTrial(ctx, slot); err == nil { // one death is one strike, not one in every round to come

@@ -25,6 +25,16 @@ type memory struct {
 	Components map[string]install.State `json:"components"`
 	Sequences  map[string]int64         `json:"sequences"` // newest directive accepted, by component
 	Floors     map[string]int64         `json:"floors"`    // highest floor seen in trusted metadata, by component
+	Switched   map[string]switched      `json:"switched,omitempty"`
+}
+
+// switched is when what is current, or about to be, was activated.
+type switched struct {
+	At   time.Time `json:"at"`
+	Boot string    `json:"boot,omitempty"` // id of that boot
+
+	Pending bool      `json:"pending,omitempty"` // the boot guard alone remembers that it was not proved: see [Agent.seed]
+	Before  *switched `json:"before,omitempty"`  // of what is current, while another one is about to be
 }
 
 const (
@@ -45,7 +55,10 @@ type Journal interface {
 }
 
 func loadMemory(j Journal) (memory, error) {
-	m := memory{Format: memoryFormat, Components: map[string]install.State{}, Sequences: map[string]int64{}, Floors: map[string]int64{}}
+	m := memory{
+		Format: memoryFormat, Components: map[string]install.State{}, Sequences: map[string]int64{}, Floors: map[string]int64{},
+		Switched: map[string]switched{},
+	}
 	data, ok, err := j.Load()
 	if errors.Is(err, journal.ErrDamaged) {
 		return m, nil // what runs stays in place; the first check-in brings the numbers back
@@ -67,6 +80,7 @@ func loadMemory(j Journal) (memory, error) {
 	maps.Copy(m.Components, found.Components)
 	maps.Copy(m.Sequences, found.Sequences)
 	maps.Copy(m.Floors, found.Floors)
+	maps.Copy(m.Switched, found.Switched)
 	m.Boot, m.Seq, m.Reports, m.Signed = found.Boot, found.Seq, found.Reports, found.Signed
 	return m, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/consumer"
@@ -15,6 +16,8 @@ type trial struct {
 	probes     []probe.Probe
 	supervisor *consumer.Supervisor // may be nil
 	restarts   int                  // before
+	unit       *unit
+	since      time.Time // exits that were noted from then on count
 }
 
 // finding is what one round of probes found.
@@ -23,6 +26,7 @@ type finding struct {
 	bad     bool // neither well nor bad: it could not be judged
 	crashed bool // bad, and the consumer died
 	why     string
+	crash   *install.Crash // how, if that is known
 }
 
 // newTrial begins a trial of the slot. Call it before the switch: restarts count from here on. A component that was taken away has
@@ -30,7 +34,7 @@ type finding struct {
 func (u *unit) newTrial(ctx context.Context, slot install.Slot) (trial, error) {
 	f := u.file
 	site := probe.Site{FS: u.fs, Dir: filepath.Join(u.dir, "slots", string(slot))}
-	t := trial{supervisor: u.supervisor}
+	t := trial{supervisor: u.supervisor, unit: u, since: u.clock.Now()}
 	if u.supervisor != nil {
 		site.Supervised, t.restarts = u.supervisor, u.supervisor.Restarts()
 	}
@@ -46,6 +50,9 @@ func (u *unit) newTrial(ctx context.Context, slot install.Slot) (trial, error) {
 	var err error
 	if t.probes, err = probe.Build(ctx, f, site); err != nil {
 		return trial{}, fmt.Errorf("prepare the probes of %s: %w", f.Component, err)
+	}
+	if u.own != nil {
+		t.probes = append(t.probes, u.own)
 	}
 	return t, nil
 }
@@ -66,19 +73,34 @@ func (t trial) round(ctx context.Context) finding {
 			found = finding{bad: true, why: p.Name() + ": " + err.Error()}
 		}
 	}
-	if found.bad && t.supervisor != nil && t.supervisor.Restarts() > t.restarts {
-		found.crashed = true
-		found.why += lastExit(t.supervisor)
+	if exit := t.died(found.bad); exit != nil {
+		found.well, found.bad, found.crashed, found.crash = false, true, true, crash(exit)
+		if found.why == "" {
+			found.why = "the consumer died"
+		}
+		found.why += lastWords(exit)
 	}
 	return found
 }
 
-// lastExit tells how the consumer died: how it ended, its last words that say most, and the signature that equal crashes share on all
-// hosts.
-func lastExit(s *consumer.Supervisor) string {
-	exit := s.Stats().Last
-	if exit == nil {
-		return ""
+// lastWords tells how the consumer died, for the end of a sentence: how it ended, the line that says most, and the signature that equal
+// crashes share on all hosts.
+func lastWords(e *consumer.Exit) string {
+	return fmt.Sprintf("; it ended with %s: %s (signature %s)", e.Message, e.Headline, e.Signature)
+}
+
+// died is how the consumer died since the trial began; nil if it did not. One that the agent supervises may be restarted as often as its
+// probes say; of one that systemd runs, only bad ends are noted at all.
+func (t trial) died(bad bool) *consumer.Exit {
+	if bad && t.supervisor != nil && t.supervisor.Restarts() > t.restarts {
+		return t.supervisor.Stats().Last
 	}
-	return fmt.Sprintf("; it ended with %s: %s (signature %s)", exit.Message, exit.Headline, exit.Signature)
+	if ends := t.unit.exits.Since(t.since, t.unit.file.Component, t.unit.file.Consumer.Unit); len(ends) > 0 {
+		return &ends[len(ends)-1]
+	}
+	return nil
+}
+
+func crash(e *consumer.Exit) *install.Crash {
+	return &install.Crash{Signal: e.Signal, Status: e.Status, Signature: e.Signature, Headline: e.Headline}
 }

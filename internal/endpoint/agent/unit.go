@@ -18,7 +18,8 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/fetch"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/installer"
-	"github.com/firebreak-dev/firebreak/internal/endpoint/installer/files"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/probe"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/slots"
 )
 
 // unit is one component at work: its installer, its consumer, its probes, and the jobs that run for it.
@@ -28,7 +29,10 @@ type unit struct {
 	fs         disk.FS
 	clock      clock.Clock
 	installer  installer.Installer
+	linked     bool                 // see craft
 	supervisor *consumer.Supervisor // nil if the agent does not run the consumer
+	exits      consumer.Exits       // of a consumer that systemd runs
+	own        probe.Probe          // of the agent itself; nil for all other components
 
 	switched time.Time // of current, since the agent started; only jobs touch it, and they run one at a time
 	unwell   bool      // the probes said no before the swap; likewise
@@ -45,21 +49,37 @@ const reserve = 16 << 20
 
 func newUnit(o Options, f component.File) (*unit, error) {
 	dir := filepath.Join(o.StateDir, "components", f.Component)
-	if err := disk.MkdirAll(o.FS, filepath.Join(dir, "download"), 0o755); err != nil {
-		return nil, disk.Explain(err, "make the directory of component %s", f.Component)
+	u := &unit{dir: dir, fs: o.FS, clock: o.Clock, exits: consumer.Exits{FS: o.FS, Dir: filepath.Join(o.StateDir, ExitsDir)}}
+	if f.Kind == release.Agent && o.Notify == nil {
+		return nil, fault.New(fault.Conflict, "this agent has no launcher, which would start another one").Hint("start it with 'firebreak-guard launch'")
 	}
-	slots, err := files.New(files.Options{FS: o.FS, Dir: dir, Limits: f.Limits, Validator: f.Validator})
+	err := u.make()
+	if err == nil {
+		u.installer, u.linked, err = openInstaller(o, f, dir)
+	}
 	if err != nil {
 		return nil, err
 	}
-	f = f.Resolve(slots.Current())
-	u := &unit{file: f, dir: dir, fs: o.FS, clock: o.Clock, installer: slots}
+	f = f.Resolve(currentOf(dir))
+	u.file = f
 	if len(f.Consumer.Run) > 0 {
 		u.supervisor = consumer.NewSupervisor(consumer.Options{
 			Argv: f.Consumer.Run, FS: o.FS, PIDFile: filepath.Join(dir, "consumer.pid"), Clock: o.Clock, Log: o.Log, Output: os.Stderr,
 		})
 	}
 	return u, nil
+}
+
+// ExitsDir is the directory below the agent's state in which bad ends of consumers are noted.
+const ExitsDir = "exits"
+
+// make makes the component's directories if need be: somebody may have removed them under the running agent.
+func (u *unit) make() error {
+	err := disk.MkdirAll(u.fs, filepath.Join(u.dir, "download"), 0o755)
+	if err == nil {
+		err = slots.Dir{FS: u.fs, Path: u.dir}.Make()
+	}
+	return disk.Explain(err, "make the directory of component %s", filepath.Base(u.dir))
 }
 
 // downloadWithin bounds one attempt, so that a server that stalls does not hold it for ever. The next one goes on where it stopped.

@@ -1,4 +1,4 @@
-// Package command is the command line of the endpoint agent: join, run, status.
+// Package command is the command line of the endpoint agent: join, run, status, and what the launcher and systemd call.
 package command
 
 import (
@@ -6,13 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
 	"net/url"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +20,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/identity"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/journal"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/launcher"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/uplink"
 )
 
@@ -34,6 +31,15 @@ type Env struct {
 	Err     io.Writer
 	Version string
 	Home    string // default state directory's parent for unprivileged users; empty means /var/lib
+
+	// Components is where a package of the operating system has owners put their component files; used for the system's state directory if
+	// it exists. Empty: nowhere.
+	Components string
+
+	In     io.Reader                // may be nil
+	Getenv func(name string) string // may be nil: nothing is set
+	Self   string                   // path of this executable, links resolved; "" if it is not known
+	Notify io.Writer                // what the launcher listens to; nil if no launcher started this process
 }
 
 // Exit codes: the kinds of faults, as in the firebreak command.
@@ -44,6 +50,10 @@ const (
 	exitInUse   = 4
 	exitDenied  = 5
 	exitAway    = 6
+
+	exitSwitched = 10 // of check: another agent is current now
+	exitNotAsked = 20 // of check: the control plane could not be asked
+	exitRenew    = 75 // of run: start the agent that is current now
 )
 
 // Run carries out one command until it ends or ctx does, and returns the exit code.
@@ -55,11 +65,14 @@ func Run(ctx context.Context, env Env) int {
 	root.SetErr(env.Err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return 0
+		return p.exit
 	}
 	_, _ = fmt.Fprintln(env.Err, "error:", err)
 	if next := fault.NextOf(err); next != "" {
 		_, _ = fmt.Fprintln(env.Err, "next:", next)
+	}
+	if p.exit != 0 {
+		return p.exit
 	}
 	return code(err)
 }
@@ -84,6 +97,14 @@ func code(err error) int {
 type program struct {
 	Env
 	state string
+	exit  int // what the command ends with; 0: what its error says
+}
+
+func (p *program) getenv(name string) string {
+	if p.Getenv == nil {
+		return ""
+	}
+	return p.Getenv(name)
 }
 
 func (p *program) root() *cobra.Command {
@@ -94,22 +115,34 @@ func (p *program) root() *cobra.Command {
 It activates a release only with a lease of the control plane, proves it with the probes of the component file, and goes back by itself
 when they fail. It needs no privileges beyond the directories and consumers that the component files name.
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 not joined, 4 in use or in the way, 5 denied, 6 control plane unreachable.`,
+Exit codes: 0 ok, 1 failed, 2 wrong usage or input, 3 not joined, 4 in use or in the way, 5 denied, 6 control plane unreachable,
+75 another agent is current and is to be started. Those of check: see 'firebreak-agent check --help'.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.New(fault.Invalid, "%w", err) })
 	root.PersistentFlags().StringVar(&p.state, "state", p.defaultState(), "directory for everything that the agent keeps")
-	root.AddCommand(p.join(), p.run(), p.status(), p.forgive())
+	root.AddCommand(p.join(), p.run(), p.status(), p.forgive(), p.check(), p.exited(), p.dropIn())
 	return root
 }
 
+// systemState is the state directory of the host's own agent.
+const systemState = "/var/lib/firebreak-agent"
+
 func (p *program) defaultState() string {
 	if p.Home == "" {
-		return "/var/lib/firebreak-agent"
+		return systemState
 	}
 	return filepath.Join(p.Home, ".local", "state", "firebreak-agent")
 }
 
-func (p *program) componentDir() string { return filepath.Join(p.state, "components.d") }
+// componentDir is where component files are, unless a flag says otherwise.
+func (p *program) componentDir() string {
+	if p.Components != "" && p.state == systemState {
+		if _, err := (disk.OS{}).Lstat(p.Components); err == nil {
+			return p.Components
+		}
+	}
+	return filepath.Join(p.state, "components.d")
+}
 
 func (p *program) join() *cobra.Command {
 	var token, server, fingerprint string
@@ -194,103 +227,45 @@ func overlay(described, chosen api.Attributes) api.Attributes {
 	return described
 }
 
-func (p *program) run() *cobra.Command {
-	var components string
-	var verbose, logJSON bool
+func (p *program) forgive() *cobra.Command {
+	var s settings
 	c := &cobra.Command{
-		Use: "run", Short: "Run the agent", Args: cobra.NoArgs,
-		Long: "Runs the agent until it is told to stop. One agent at a time may use a state directory.",
-		RunE: func(c *cobra.Command, _ []string) error {
-			if components == "" {
-				components = p.componentDir()
-			}
-			options := &slog.HandlerOptions{Level: slog.LevelInfo}
-			if verbose {
-				options.Level = slog.LevelDebug
-			}
-			var handler slog.Handler = slog.NewTextHandler(p.Err, options)
-			if logJSON {
-				handler = slog.NewJSONHandler(p.Err, options)
-			}
-			return p.doRun(c.Context(), components, slog.New(handler))
-		},
+		Use: "forgive COMPONENT", Short: "Let this host try releases again that it refuses", Args: cobra.ExactArgs(1),
+		Long: `Makes this host forget which releases of a component harmed it or failed its preflight, so that it tries them again. Use it when the
+cause was this host's, such as a wrong probe in the component file. Recalled releases stay refused. The agent must not run meanwhile, nor,
+for the component ` + component.Agent + `, its launcher, which forgets which agents were no good.`,
+		Example: "  systemctl stop firebreak-agent && firebreak-agent forgive sensor-content && systemctl start firebreak-agent",
+		RunE:    func(_ *cobra.Command, args []string) (err error) { return p.doForgive(s, args[0]) },
 	}
-	c.Flags().StringVar(&components, "components", "", "directory of component files (default: components.d in the state directory)")
-	c.Flags().BoolVar(&verbose, "verbose", false, "log every decision")
-	c.Flags().BoolVar(&logJSON, "log-json", false, "log as JSON")
+	s.guardFlag(c)
 	return c
 }
 
-func (p *program) doRun(ctx context.Context, components string, log *slog.Logger) (err error) {
-	record, err := identity.Load(disk.OS{}, filepath.Join(p.state, "identity"))
-	if err != nil {
-		return err
-	}
+func (p *program) doForgive(s settings, name string) (err error) {
 	unlock, err := disk.Lock(filepath.Join(p.state, "lock"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock.Close()) }()
-	files, err := component.LoadDir(components)
-	if err != nil && len(files) == 0 {
-		return err
-	}
-	if err != nil {
-		log.ErrorContext(ctx, "these component files are left out", slog.Any("error", err))
-	}
 	memory, err := journal.Open(disk.OS{}, filepath.Join(p.state, "journal"), agent.SlotSize)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, memory.Close()) }()
-	config, err := record.TLS()
-	if err != nil {
-		return err
-	}
-	keeper := identity.NewKeeper(disk.OS{}, filepath.Join(p.state, "identity"), record)
-	config.Certificates, config.GetClientCertificate = nil, keeper.Present
-	client := uplink.New(record.Server, config)
-	defer client.Close()
-	described, boot := agent.Describe()
-	a, err := agent.New(agent.Options{
-		Endpoint: record.Endpoint, Tenant: record.Tenant, StateDir: p.state, Root: record.Root, Files: files, Uplink: client,
-		Journal: memory, FS: disk.OS{},
-		Clock: clock.Wall{}, Log: log.With(slog.String("endpoint", record.Endpoint)), Random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // jitter
-		Attributes: overlay(described, record.Attributes), Labels: record.Labels, Boot: boot, Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		KeepIdentity: func(ctx context.Context, t time.Time) (bool, error) { return keeper.Keep(ctx, t, client) },
-	})
-	if err != nil {
-		return err
-	}
-	a.Run(ctx)
-	return nil
-}
-
-func (p *program) forgive() *cobra.Command {
-	return &cobra.Command{
-		Use: "forgive COMPONENT", Short: "Let this host try releases again that it refuses", Args: cobra.ExactArgs(1),
-		Long: `Makes this host forget which releases of a component harmed it or failed its preflight, so that it tries them again. Use it when the
-cause was this host's, such as a wrong probe in the component file. Recalled releases stay refused. The agent must not run meanwhile.`,
-		Example: "  systemctl stop firebreak-agent && firebreak-agent forgive sensor-content && systemctl start firebreak-agent",
-		RunE: func(_ *cobra.Command, args []string) (err error) {
-			unlock, err := disk.Lock(filepath.Join(p.state, "lock"))
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, unlock.Close()) }()
-			memory, err := journal.Open(disk.OS{}, filepath.Join(p.state, "journal"), agent.SlotSize)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, memory.Close()) }()
-			forgiven, err := agent.Forgive(memory, args[0])
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(p.Out, "%s: %d refusals forgotten\n", args[0], forgiven)
+	quarantined := 0
+	if dir := s.guardDir(); name == component.Agent && dir != "" {
+		if quarantined, err = launcher.Forgive(disk.OS{}, dir); err != nil {
 			return err
-		},
+		}
 	}
+	forgiven, err := agent.Forgive(memory, name)
+	if err != nil {
+		return err
+	}
+	if _, err = fmt.Fprintf(p.Out, "%s: %d refusals forgotten\n", name, forgiven); err == nil && quarantined > 0 {
+		_, err = fmt.Fprintf(p.Out, "the launcher runs %d agents again that it had quarantined\n", quarantined)
+	}
+	return err
 }
 
 func (p *program) status() *cobra.Command {

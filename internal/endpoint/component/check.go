@@ -27,7 +27,7 @@ func Signals() []string { return []string{"HUP", "INT", "QUIT", "TERM", "USR1", 
 func (f File) Check() []fault.Problem {
 	var c checker
 	c.require(plan.Name(f.Component), "component", "must be 1 to 63 lower-case letters, digits and dashes, is %q", f.Component)
-	c.require(f.Kind.Installable(), "kind", "must be content or config in this version, is %q", f.Kind)
+	c.kind(f)
 	c.argv(f.Validator, "validator")
 	c.require(len(f.Validator) == 0 || slices.ContainsFunc(f.Validator, func(s string) bool { return strings.Contains(s, Staged) }),
 		"validator", "does not say where the staged release goes; put %s among its arguments", Staged)
@@ -55,6 +55,19 @@ func (c *checker) require(ok bool, path, format string, args ...any) {
 	if !ok {
 		c.problems = append(c.problems, fault.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 	}
+}
+
+// kind checks the kind, and what only some kinds have.
+func (c *checker) kind(f File) {
+	c.require(f.Kind.Installable(), "kind", "must be %s, is %q", release.Kinds, f.Kind)
+	c.argv(f.Installer, "installer")
+	c.argv(f.Package.Runner, "package.runner")
+	c.require(f.Kind == release.Package || f.Package.Runner == nil && !f.Package.NoWayBack, "package", "is only for kind package")
+	c.require(!f.Kind.Foreign() || f.Installer != nil, "installer", "is missing: kind %q is installed by a program of yours", f.Kind)
+	c.require(f.Kind.Foreign() || f.Installer == nil, "installer", `is only for a kind that begins with "x-"`)
+	c.require((f.Kind == release.Agent) == (f.Component == Agent), "kind", "%q is the component of kind agent, and the only one", Agent)
+	alone := len(f.Consumer.Run) == 0 && f.Consumer.Unit == "" && len(f.Probes) == 0
+	c.require(f.Kind != release.Agent || alone, "consumer", "the agent has no consumer and no probes: it is started by its launcher, and knows itself")
 }
 
 // argv checks a command that may be left out.

@@ -28,7 +28,9 @@ const (
 type File struct {
 	Component string            `json:"component"`
 	Kind      release.Kind      `json:"kind"`
+	Installer []string          `json:"installer,omitempty"` // argv; of a kind that begins with "x-": the program that installs it
 	Provides  map[string]string `json:"provides,omitempty"`  // what a release's contract may ask for, by the same keys
+	Package   Package           `json:"package,omitzero"`    // of kind package
 	Validator []string          `json:"validator,omitempty"` // argv; run on the staged release, must exit with 0
 	Limits    Limits            `json:"limits,omitzero"`
 	Consumer  Consumer          `json:"consumer,omitzero"`
@@ -37,6 +39,15 @@ type File struct {
 	Interval  Duration          `json:"interval,omitempty"` // between two rounds of probes
 	Grace     Duration          `json:"grace,omitempty"`    // after telling the consumer: failing probes do not count yet
 	Watch     Duration          `json:"watch,omitempty"`    // how long the probes go on after the confirmation
+	Boot      *bool             `json:"boot,omitempty"`     // it matters at boot: a release is good only after a boot with it ended well
+}
+
+// Package says how packages are installed on this host.
+type Package struct {
+	// Runner is put before every command of the package system, for hosts where the agent itself may not write everywhere.
+	Runner []string `json:"runner,omitempty"`
+	// NoWayBack allows an activation although the package that is installed now cannot be had any more.
+	NoWayBack bool `json:"no_way_back,omitempty"`
 }
 
 // Limits bound what a release may unpack to.
@@ -116,12 +127,49 @@ func (f File) Defaulted() File {
 	f.Limits.Size = orElse(f.Limits.Size, DefaultSize)
 	f.Limits.Files = orElse(f.Limits.Files, DefaultFiles)
 	f.Consumer.Tell.Timeout = orElse(f.Consumer.Tell.Timeout, DefaultTellTimeout)
+	if f.Boot == nil {
+		boot := f.Kind == release.Package
+		f.Boot = &boot
+	}
+	f = f.executable()
 	f.Probes = slices.Clone(f.Probes)
 	for i, p := range f.Probes {
 		f.Probes[i].Timeout = orElse(p.Timeout, DefaultTimeout)
 		f.Probes[i].Name = orElse(p.Name, freeName(p.kind(), f.Probes))
 	}
 	return f
+}
+
+// executable fills in what follows from a component being the consumer's own executable: it has to be started again to run the new one,
+// and one that does not stay up is no good.
+func (f File) executable() File {
+	told := f.Consumer.Tell.Signal != "" || f.Consumer.Tell.Command != nil || f.Consumer.Tell.Unit != "" || f.Consumer.Tell.Restart
+	if f.Kind != release.Binary {
+		return f
+	}
+	if !told && f.Consumer.Unit != "" {
+		f.Consumer.Tell.Unit = "restart"
+	}
+	if !told && len(f.Consumer.Run) > 0 {
+		f.Consumer.Tell.Restart = true
+	}
+	switch {
+	case len(f.Probes) > 0:
+	case len(f.Consumer.Run) > 0:
+		f.Probes = []Probe{{Restarts: &Restarts{}}}
+	case f.Consumer.Unit != "":
+		f.Probes = []Probe{{Unit: f.Consumer.Unit}}
+	}
+	return f
+}
+
+// Agent is the name of the component that the agent itself is.
+const Agent = "firebreak-agent"
+
+// OfAgent is the component file of the agent itself, on a host whose launcher can start another one. It needs no probes: the agent knows
+// whether it reaches the control plane.
+func OfAgent() File {
+	return File{Component: Agent, Kind: release.Agent}.Defaulted()
 }
 
 // freeName makes a name that no probe has: "http", "http-2", "http-3".

@@ -89,7 +89,7 @@ func TestResolvePutsTheCurrentReleaseInPlace(t *testing.T) {
 func TestCheckListsAllMistakes(t *testing.T) {
 	t.Parallel()
 	doc := `component: Sensor
-kind: binary
+kind: firmware
 validator: [validate]
 limits: {files: -1}
 consumer:
@@ -128,6 +128,77 @@ interval: 2m
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s\n%v", diff, err)
+	}
+}
+
+// A program has to be started again to run its new release, and one that does not stay up is no good: nobody needs to say so.
+func TestBinaryRestartsItsConsumer(t *testing.T) {
+	t.Parallel()
+	for consumer, want := range map[string]component.File{
+		`{run: ["{current}/sensor"]}`: {
+			Consumer: component.Consumer{Tell: component.Tell{Restart: true}}, Probes: []component.Probe{{Restarts: &component.Restarts{}}},
+		},
+		`{unit: sensor.service}`: {
+			Consumer: component.Consumer{Tell: component.Tell{Unit: "restart"}}, Probes: []component.Probe{{Unit: "sensor.service"}},
+		},
+		`{unit: sensor.service, tell: {command: [/bin/true]}}`: {
+			Consumer: component.Consumer{Tell: component.Tell{Command: []string{"/bin/true"}}}, Probes: []component.Probe{{Unit: "sensor.service"}},
+		},
+	} {
+		got, err := component.Parse([]byte("component: sensor\nkind: binary\nconsumer: " + consumer + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Consumer.Tell.Timeout, got.Probes[0].Name, got.Probes[0].Timeout = 0, "", 0
+		if diff := cmp.Diff(want.Consumer.Tell, got.Consumer.Tell); diff != "" {
+			t.Errorf("%s: tell (-want +got):\n%s", consumer, diff)
+		}
+		if diff := cmp.Diff(want.Probes, got.Probes); diff != "" {
+			t.Errorf("%s: probes (-want +got):\n%s", consumer, diff)
+		}
+	}
+}
+
+func TestCheckOfKinds(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string][]string{
+		"component: a\nkind: toggle":                                                nil,
+		"component: a\nkind: package":                                               nil,
+		"component: a\nkind: x-firmware\ninstaller: [flash]":                        nil,
+		"component: a\nkind: x-firmware":                                            {"installer"},
+		"component: a\nkind: content\ninstaller: [flash]":                           {"installer"},
+		"component: a\nkind: agent":                                                 {"kind"},
+		"component: firebreak-agent\nkind: content":                                 {"kind"},
+		"component: firebreak-agent\nkind: agent\nsoak: 1m":                         nil,
+		"component: firebreak-agent\nkind: agent\nprobes: [{tcp: \"localhost:1\"}]": {"consumer"},
+	} {
+		_, err := component.Parse([]byte(doc))
+		var got []string
+		for _, p := range fault.ProblemsOf(err) {
+			got = append(got, p.Path)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: problems (-want +got):\n%s", doc, diff)
+		}
+	}
+	if problems := component.OfAgent().Check(); len(problems) != 0 {
+		t.Errorf("the agent's own file: got %v, want no problems", problems)
+	}
+}
+
+// Packages matter at boot unless the file says no, others if it says so.
+func TestWhatMattersAtBoot(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]bool{
+		"kind: package": true, "kind: package\nboot: false": false, "kind: content": false, "kind: content\nboot: true": true,
+	} {
+		f, err := component.Parse([]byte("component: a\n" + doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := *f.Boot; got != want {
+			t.Errorf("%s: got boot %t, want %t", doc, got, want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ import (
 const (
 	MinBackoff   = 100 * time.Millisecond // before the first restart
 	MaxBackoff   = 5 * time.Second        // it doubles up to this
+	MaxMissing   = time.Minute            // or to this while the program is not there: whoever brings it says so
 	Healthy      = 10 * time.Second       // a process that ran this long starts over with MinBackoff
 	DefaultGrace = 5 * time.Second        // between asking a process to end and killing it
 )
@@ -55,7 +57,8 @@ type Supervisor struct {
 
 	mu      sync.Mutex
 	process *os.Process   // nil while none runs
-	started chan struct{} // closed with the next start
+	started chan struct{} // closed when the next start was tried
+	failed  error         // of the newest start
 	stats   Stats
 }
 
@@ -71,14 +74,14 @@ type Stats struct {
 
 // Exit is how a process ended.
 type Exit struct {
-	At        time.Time
-	Ran       time.Duration
-	Status    int    // exit status, -1 if a signal ended it or it never started
-	Signal    string // as in SEGV, or ""
-	Message   string // for people
-	Headline  string // the line of its last words that says most
-	Signature string // equal crashes have equal signatures, on whichever host
-	Tail      string // the last it wrote to standard error
+	At        time.Time     `json:"at"`
+	Ran       time.Duration `json:"ran,omitempty"`
+	Status    int           `json:"status"`           // exit status, -1 if a signal ended it or it never started
+	Signal    string        `json:"signal,omitempty"` // as in SEGV, or ""
+	Message   string        `json:"message"`          // for people
+	Headline  string        `json:"headline"`         // the line of its last words that says most
+	Signature string        `json:"signature"`        // equal crashes have equal signatures, on whichever host
+	Tail      string        `json:"tail,omitempty"`   // the last it wrote to standard error
 }
 
 // NewSupervisor makes a supervisor; nothing runs yet.
@@ -117,7 +120,17 @@ func (s *Supervisor) round(ctx context.Context, backoff time.Duration) time.Dura
 	if s.pause(ctx, backoff) {
 		return MinBackoff
 	}
+	if s.missing() {
+		return min(2*backoff, MaxMissing)
+	}
 	return min(2*backoff, MaxBackoff)
+}
+
+// missing tells whether the program was not there when it was started last.
+func (s *Supervisor) missing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Is(s.failed, fs.ErrNotExist)
 }
 
 // Stats tells what happened so far.
@@ -147,7 +160,7 @@ func (s *Supervisor) Signal(name string) error {
 }
 
 // Restart ends the process and waits until it was started again, at once also when the supervisor was waiting before a restart. It does
-// not count as a restart.
+// not count as a restart. A process that cannot be started, because its file is not there or is for another machine, is a fault.Conflict.
 func (s *Supervisor) Restart(ctx context.Context) error {
 	s.mu.Lock()
 	started := s.started
@@ -158,6 +171,11 @@ func (s *Supervisor) Restart(ctx context.Context) error {
 	}
 	select {
 	case <-started:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.failed != nil {
+			return fault.New(fault.Conflict, "start %s: %w", s.Argv[0], s.failed)
+		}
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -175,7 +193,7 @@ func (s *Supervisor) once(ctx context.Context) (exit Exit, asked bool) {
 		cmd.Stdout, cmd.Stderr = s.Output, io.MultiWriter(tail, s.Output)
 	}
 	if err := s.start(cmd); err != nil {
-		return Exit{Status: -1, Message: err.Error(), Signature: signature("did not start", err.Error())}, false
+		return unstarted(err), false
 	}
 	defer s.ended()
 	s.remember(ctx, cmd.Process.Pid)
@@ -215,14 +233,13 @@ func (s *Supervisor) stop(ctx context.Context, p *os.Process, done <-chan struct
 func (s *Supervisor) start(cmd *exec.Cmd) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := cmd.Start(); err != nil {
-		return err
+	if s.failed = cmd.Start(); s.failed != nil {
+		return s.failed // who waits for it is told when the failure was noted
 	}
+	s.tried()
 	s.process = cmd.Process
 	s.stats.Running, s.stats.PID, s.stats.Since = true, cmd.Process.Pid, s.Clock.Now()
 	s.stats.Starts++
-	close(s.started)
-	s.started = make(chan struct{})
 	return nil
 }
 
@@ -237,6 +254,15 @@ func (s *Supervisor) note(e Exit) {
 	defer s.mu.Unlock()
 	s.stats.Last = &e
 	s.stats.Restarts++
+	if s.failed != nil {
+		s.tried()
+	}
+}
+
+// tried tells those who wait for the next start that it was tried. The caller holds the lock.
+func (s *Supervisor) tried() {
+	close(s.started)
+	s.started = make(chan struct{})
 }
 
 // pause waits before a restart. It returns true as soon as somebody wants one now.

@@ -273,6 +273,43 @@ func TestTell(t *testing.T) {
 	}
 }
 
+// A unit that is down is not reloaded but started, and systemd is told to forget how often it was started before.
+func TestTellAUnitThatIsDown(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	log, systemctl := filepath.Join(dir, "log"), filepath.Join(dir, "systemctl")
+	script := "#!/bin/sh\necho \"$@\" >> " + log + "\ntest \"$1\" != is-active\n"
+	if err := os.WriteFile(systemctl, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := component.Consumer{Unit: "sensor.service", Tell: component.Tell{Unit: "reload"}}
+	if err := (consumer.Teller{FS: disk.OS{}, Systemctl: systemctl}).Tell(t.Context(), c, nil); err != nil {
+		t.Fatal(err)
+	}
+	const want = "is-active --quiet sensor.service\nreset-failed sensor.service\nrestart sensor.service\n"
+	if got := content(log); got != want {
+		t.Errorf("got calls\n%swant\n%s", got, want)
+	}
+}
+
+// A program that cannot be started at all is no good, and whoever tells it knows at once.
+func TestTellRestartOfWhatCannotStart(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "sensor")
+	if err := os.WriteFile(program, []byte("\x7fELF, of another machine"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := supervise(t, "", func(o *consumer.Options) { o.Argv = []string{program} })
+	err := (consumer.Teller{}).Tell(t.Context(), component.Consumer{Tell: component.Tell{Restart: true}}, s)
+	if fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), "exec format error") {
+		t.Errorf("got %v, want a conflict that says why", err)
+	}
+	eventually(t, "it to be noted", func() bool { return s.Restarts() > 0 })
+	if last := s.Stats().Last; last.Status != -1 || len(last.Signature) != 12 || !strings.Contains(last.Headline, "exec format error") {
+		t.Errorf("got %+v, want a start that failed", last)
+	}
+}
+
 func TestTellRestartGivesUpInTime(t *testing.T) {
 	t.Parallel()
 	s := consumer.NewSupervisor(consumer.Options{Argv: []string{"x"}}) // nobody runs it

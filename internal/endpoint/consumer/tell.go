@@ -28,11 +28,7 @@ func (t Teller) Tell(ctx context.Context, c component.Consumer, s *Supervisor) e
 	}
 	switch {
 	case c.Tell.Unit != "":
-		systemctl := t.Systemctl
-		if systemctl == "" {
-			systemctl = "systemctl"
-		}
-		return run(ctx, []string{systemctl, c.Tell.Unit, c.Unit}, timeout)
+		return t.unit(ctx, c, timeout)
 	case c.Tell.Command != nil:
 		return run(ctx, c.Tell.Command, timeout)
 	case c.Tell.PIDFile != "":
@@ -44,6 +40,29 @@ func (t Teller) Tell(ctx context.Context, c component.Consumer, s *Supervisor) e
 	default:
 		return nil
 	}
+}
+
+// unit tells a unit. One that is down, because the release before killed it, cannot be reloaded; it is started, however often systemd had to
+// start it before.
+func (t Teller) unit(ctx context.Context, c component.Consumer, timeout time.Duration) error {
+	systemctl := t.Systemctl
+	if systemctl == "" {
+		systemctl = "systemctl"
+	}
+	verb := c.Tell.Unit
+	if verb == "reload" && t.down(ctx, systemctl, c.Unit, timeout) {
+		verb = "restart"
+	}
+	if verb == "restart" {
+		_ = run(ctx, []string{systemctl, "reset-failed", c.Unit}, timeout) // best effort: the restart tells what is wrong
+	}
+	return run(ctx, []string{systemctl, verb, c.Unit}, timeout)
+}
+
+// down tells whether systemd says that a unit does not run.
+func (Teller) down(ctx context.Context, systemctl, unit string, timeout time.Duration) bool {
+	err := run(ctx, []string{systemctl, "is-active", "--quiet", unit}, timeout)
+	return err != nil && fault.KindOf(err) == fault.Conflict
 }
 
 func run(ctx context.Context, argv []string, timeout time.Duration) error {
@@ -65,10 +84,14 @@ func supervised(ctx context.Context, t component.Tell, s *Supervisor) error {
 	if t.Restart || errors.Is(err, ErrNotRunning) {
 		err = s.Restart(ctx)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case fault.KindOf(err) == fault.Conflict: // it cannot be started, which is the release's doing if it is its program
+		return fault.New(fault.Conflict, "tell the consumer: %w", err)
+	default:
 		return fault.New(fault.Unavailable, "tell the consumer: %w", err)
 	}
-	return nil
 }
 
 // signalFile sends a signal to the process whose number is in a file.

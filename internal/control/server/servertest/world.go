@@ -224,8 +224,28 @@ func (w *World) Ask(id string, n int) string {
 // Report lets host n report an outcome.
 func (w *World) Report(id string, n int, outcome, detail string) {
 	w.t.Helper()
+	w.report(n, api.Report{Rollout: id, Outcome: outcome, Detail: detail})
+}
+
+// Crash lets host n report that its consumer crashed as all do that index out of range.
+func (w *World) Crash(id string, n int) {
+	w.t.Helper()
+	w.report(n, api.Report{
+		Rollout: id, Outcome: "crashed", Detail: "index out of range",
+		Crash: &api.Crash{Signal: "SEGV", Status: -1, Signature: "5ec0ffee5a5a", Headline: "panic: index out of range"},
+	})
+}
+
+// Stand lets host n say what it could survive alone.
+func (w *World) Stand(n int, words ...string) {
+	w.t.Helper()
+	w.Fleet.Stand(host(n), fleet.PostureOf(words))
+}
+
+func (w *World) report(n int, report api.Report) {
+	w.t.Helper()
 	w.seq[host(n)]++
-	report := api.Report{Seq: w.seq[host(n)], At: w.clock.Now(), Rollout: id, Manifest: w.state(id), Outcome: outcome, Detail: detail}
+	report.Seq, report.At, report.Manifest = w.seq[host(n)], w.clock.Now(), w.state(report.Rollout)
 	data, err := json.Marshal(report)
 	w.must(err)
 	_, err = w.Store.AddReports(w.ctx(), host(n), w.clock.Now(), []store.Report{{Endpoint: host(n), Seq: report.Seq, Received: w.clock.Now(), Data: data}})
@@ -262,8 +282,8 @@ func (w *World) Trip(component string) {
 		}
 	}
 	w.Pass(3)
-	w.Report("ro-1", 1, "crashed", "index out of range")
-	w.Report("ro-1", 2, "crashed", "index out of range")
+	w.Crash("ro-1", 1)
+	w.Crash("ro-1", 2)
 	w.Pass(2)
 	w.Report("ro-1", 1, api.OutcomeRecovered, "")
 }

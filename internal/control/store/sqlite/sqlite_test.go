@@ -135,6 +135,9 @@ func TestFirstSchemaIsBroughtUpToDate(t *testing.T) {
 	for _, statement := range []string{
 		`ALTER TABLE leases DROP COLUMN stratum`,
 		`ALTER TABLE leases DROP COLUMN class`,
+		`ALTER TABLE endpoints DROP COLUMN posture`,
+		`INSERT INTO endpoints (id, tenant, attributes, labels, enrolled, last_seen, boot, components, report_seq)
+			VALUES ('ep-1', 'acme', '{}', '{}', 1, 1, '', '', 3)`,
 		`DELETE FROM goose_db_version WHERE version_id > 1`,
 		`INSERT INTO rollouts (id, component, revision, created, state) VALUES ('r1', 'c', 1, 0, '{}')`,
 		`INSERT INTO leases (rollout, endpoint, id, tenant, site, ring, issued, expires, deadline, outcome, known, detail, recovered)
@@ -144,7 +147,11 @@ func TestFirstSchemaIsBroughtUpToDate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, err := openAt(t, path).Lease(t.Context(), "r1", "ep-1")
+	upToDate := openAt(t, path)
+	if e, err := upToDate.Endpoint(t.Context(), "ep-1"); err != nil || e.ReportSeq != 3 || e.Posture.Said() {
+		t.Errorf("got %+v, %v, want the endpoint as it was, which has not said its posture", e, err)
+	}
+	l, err := upToDate.Lease(t.Context(), "r1", "ep-1")
 	if err != nil || l.ID != "l1" || l.Site != "graz" || l.Stratum != "" || l.Class != "" {
 		t.Errorf("got %+v, %v, want the lease as it was, without stratum and class", l, err)
 	}

@@ -25,6 +25,7 @@ func endpointTests() []test {
 func endpointComesBack(t *testing.T, s *store.Store) {
 	want := endpoint("ep-1")
 	want.LastSeen, want.Boot, want.Components, want.ReportSeq = after(time.Hour), "b1", json.RawMessage(`{"a":  1}`), 7
+	want.Posture = fleet.PostureOf([]string{"guard"})
 	bare := store.Endpoint{ID: "ep-2"}
 	ok(t, s.PutEndpoint(t.Context(), want))
 	ok(t, s.PutEndpoint(t.Context(), bare))
@@ -40,9 +41,11 @@ func endpointSaved(t *testing.T, s *store.Store) {
 	said := store.Endpoint{
 		ID: "ep-1", Tenant: "evil", Labels: fleet.Labels{"role": "first"}, Attributes: fleet.Attributes{OS: "windows"},
 		Boot: "b2", Components: json.RawMessage(`{}`), LastSeen: after(time.Minute), ReportSeq: 99,
+		Posture: fleet.PostureOf([]string{"watchdog"}),
 	}
 	ok(t, s.SaveEndpoint(t.Context(), said))
 	want.Attributes, want.Boot, want.Components, want.LastSeen = said.Attributes, said.Boot, said.Components, said.LastSeen
+	want.Posture = said.Posture
 	same(t, must[store.Endpoint](t)(s.Endpoint(t.Context(), "ep-1")), want)
 	refused(t, s.SaveEndpoint(t.Context(), endpoint("ep-2")), fault.NotFound)
 }

@@ -112,10 +112,13 @@ function incident(i, d) {
       el("td", {}, c ? (c.version || "nothing") + " (" + words(c.phase) + ")" : "…"), el("td", {}, l.recovered ? time(l.recovered) : "not yet"),
       el("td", { class: "long" }, l.detail || ""));
   });
+  const crashes = (d && d.crashes ? d.crashes : []).map((c) => el("div", {}, el("strong", {}, c.hosts + (c.hosts === 1 ? " host " : " hosts ")),
+    el("code", {}, c.signature || "no signature"), " " + (c.signal ? "signal " + c.signal : "status " + (c.status || 0)) + (c.headline ? ": " + c.headline : "")));
   const head = el("tr", {}, ...["host", "outcome", "runs now", "recovered", "detail"].map((h) => el("th", { scope: "col" }, h)));
   return el("article", { class: "card" + (i.closed ? "" : " alert") },
     el("div", { class: "head" }, el("strong", {}, i.title), el("code", {}, i.id), el("span", { class: "soft small" }, (i.closed ? "closed" : "open since ") + time(i.opened))),
-    rows.length ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows))) : null);
+    rows.length ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows))) : null,
+    ...crashes);
 }
 
 /** look reads everything that is shown; of incidents only the open and newest ones in full. */

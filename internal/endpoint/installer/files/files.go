@@ -1,4 +1,4 @@
-// Package files installs components that are files: kinds content and config.
+// Package files installs components that are files: kinds content, config and toggle, and the programs of kinds binary and agent.
 // Where they lie, and how the switch and the way back work, is the business of package slots. A consumer that follows current finds the
 // old release or the new one at any moment; one that needs several files of the same release resolves current once.
 package files
@@ -31,6 +31,7 @@ type Options struct {
 	Limits    component.Limits
 	Validator []string      // argv; may be empty
 	Timeout   time.Duration // of the validator; 0 means the default
+	Program   bool          // an artifact that is one file is a program: it may be executed, and Check looks whether this host can
 }
 
 // Installer implements [installer.Installer]. It is safe for concurrent use within one process; the agent's lock keeps others away.
@@ -94,6 +95,11 @@ func (i *Installer) Check(ctx context.Context, s installer.Slot) error {
 	if !i.dir.Has(s) {
 		return missing("check", s)
 	}
+	if i.Program {
+		if err := i.checkProgram(s); err != nil {
+			return err
+		}
+	}
 	if len(i.Validator) == 0 {
 		return nil
 	}
@@ -123,6 +129,9 @@ func (i *Installer) Activate(ctx context.Context, s, back installer.Slot) error 
 	}
 	if !i.dir.Has(s) {
 		return missing("activate", s)
+	}
+	if back != "" && !i.dir.Has(back) {
+		return missing("make the way back to", back)
 	}
 	was, err := i.dir.Target(slots.Current)
 	if err == nil && was == s {

@@ -181,6 +181,22 @@ func TestStageUnpacks(t *testing.T) {
 	}
 }
 
+// A way back that is not there is none: nothing is switched that could not be undone (I5).
+func TestInvariantI5NoSwitchWithoutItsWayBack(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	slot, err := h.stage(t, pack(file("a/version", "1"), file("copy", "1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Activate(t.Context(), slot, "0-removed"); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("got %v, want it refused", err)
+	}
+	if got, err := active(h.dir); got != "" || err != nil {
+		t.Errorf("got %q in use (%v), want nothing", got, err)
+	}
+}
+
 func TestStageOfASingleFile(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -52,7 +52,11 @@ func (i *Installer) unpack(ctx context.Context, s installer.Stage, root string) 
 	}
 	switch s.Artifact.Format {
 	case release.File:
-		err = u.file(s.Artifact.Name, s.Artifact.Size, fileMode, in)
+		mode := fileMode
+		if i.Program {
+			mode = programMode
+		}
+		err = u.file(s.Artifact.Name, s.Artifact.Size, mode, in)
 	case release.Tar:
 		err = u.archive(in)
 	default:
