@@ -32,7 +32,7 @@ cross: ## prove that every main builds for every supported system
 bench: ## run the benchmarks (BENCH=regexp picks)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-calibrate: ## measure every promised figure at full size, beside its goal (two hours on two cores; ONLY=regexp picks)
+calibrate: ## measure every promised figure at full size, beside its goal (some hours on two cores; ONLY=regexp picks)
 	go test -count=1 -timeout 4h -v -run '^TestFigures$$' ./internal/sim/calibrate -full -only '$(ONLY)'
 
 nightly: ## the invariants over 10,000 simulated small fleets (SEEDS=10000)

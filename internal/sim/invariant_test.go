@@ -10,7 +10,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
-var seeds = flag.Int("seeds", 100, "small fleets on which the invariants are tested; 10,000 in a nightly run")
+var seeds = flag.Int("seeds", 150, "small fleets on which the invariants are tested; 10,000 in a nightly run")
 
 // seen counts what the stories showed: an invariant that was never in danger proves nothing.
 type seen struct {

@@ -42,7 +42,7 @@ func (s Size) wants(name string) bool { return s.Only == nil || s.Only.MatchStri
 // Full is all figures at their full size.
 func Full() Size {
 	return Size{
-		Hosts: 8_500_000, Runs: 200, Good: 2, Null: 20_000, Ville: 1000, OneArm: 4000, Slack: 1,
+		Hosts: 8_500_000, Runs: 400, Good: 4, Null: 20_000, Ville: 4000, OneArm: 4000, Slack: 1,
 		Speed: []int64{100_000, 1_000_000, 8_500_000, 10_000_000}, Outcomes: 5_000_000, Seed: 1, Workers: 2, Horizon: 6 * time.Hour,
 	}
 }
