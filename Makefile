@@ -6,7 +6,7 @@ BENCH ?= .
 SEEDS ?= 10000
 ONLY ?=
 
-.PHONY: help build demo test lint fmt cross bench calibrate nightly fuzz e2e-vm rescue-iso packages tidy fresh-check clean
+.PHONY: help build demo test lint fmt cross bench calibrate nightly fuzz e2e-vm rescue-iso packages torture fresh-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -29,14 +29,14 @@ fmt: ## format all Go files
 cross: ## prove that every main builds for every supported system
 	scripts/cross
 
-bench: ## run the benchmarks (BENCH=regexp picks)
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+bench: ## run the benchmarks, and measure what the control plane promises (BENCH=regexp picks benchmarks)
+	scripts/bench '$(BENCH)'
 
 calibrate: ## measure every promised figure at full size, beside its goal (some hours on two cores; ONLY=regexp picks)
-	go test -count=1 -timeout 4h -v -run '^TestFigures$$' ./internal/sim/calibrate -full -only '$(ONLY)'
+	FIREBREAK_TEST_FULL=1 go test -count=1 -timeout 4h -v -run '^TestFigures$$' ./internal/sim/calibrate -full -only '$(ONLY)'
 
 nightly: ## the invariants over 10,000 simulated small fleets (SEEDS=10000)
-	go test -count=1 -timeout 2h -run 'Simulated|TestReplay' ./internal/sim -seeds $(SEEDS)
+	FIREBREAK_TEST_FULL=1 go test -count=1 -timeout 2h -run 'Simulated|TestReplay' ./internal/sim -seeds $(SEEDS)
 
 fuzz: ## run every fuzz test for a while (FUZZ_TIME=20s)
 	scripts/fuzz
@@ -50,8 +50,8 @@ rescue-iso: ## the recovery medium, BIOS and UEFI, into dist/rescue
 packages: ## Debian packages into dist/ (scripts/packages-check proves them, as root)
 	scripts/packages
 
-tidy: ## bring go.mod in step with the imports
-	go mod tidy
+torture: ## kill replicas, databases and lines for ten minutes, and look what is left
+	scripts/torture 10m
 
 fresh-check: ## prove README's two commands on a bare Debian 12 (needs root and debootstrap)
 	scripts/fresh-check

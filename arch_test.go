@@ -23,7 +23,7 @@ const module = "github.com/firebreak-dev/firebreak/"
 // only its parent directory. A package that is not named stands on the floor of the nearest parent that is.
 var floors = [][]string{
 	// The words of everybody: what errors, time and the wire are. These and the domain are for both wings.
-	{"api", "internal/clock", "internal/domain/fault"},
+	{"api", "internal/clock", "internal/domain/fault", "internal/fulltest"},
 	{
 		"internal/domain/blame", "internal/domain/bootguard", "internal/domain/breaker", "internal/domain/calendar", "internal/domain/evidence", "internal/domain/fleet",
 		"internal/resource", "internal/chart", "plans",
@@ -33,6 +33,9 @@ var floors = [][]string{
 
 	// Decisions: values in, values out.
 	{"internal/domain/rollout", "internal/domain/install", "internal/domain/trust"},
+
+	// Artifacts out of others: both wings need it, and it does I/O on readers only.
+	{"internal/delta"},
 
 	// The host's wing: the operating system, then what is built on it, then the guard and the loop.
 	{"internal/endpoint/disk", "internal/endpoint/component", "internal/endpoint/process"},
@@ -51,15 +54,15 @@ var floors = [][]string{
 	// The control plane's wing: storage, then the shells round the decisions, then HTTP, then the one that knows everybody.
 	{
 		"internal/control/store", "internal/control/blob", "internal/control/notify", "internal/control/ca", "internal/control/token",
-		"internal/control/registry", "internal/control/problem", "internal/control/gate",
+		"internal/control/registry", "internal/control/problem", "internal/control/gate", "internal/control/admission", "internal/control/cells", "internal/control/metrics", "internal/control/health",
 	},
-	{"internal/control/repository", "internal/control/engine", "internal/control/ingest"},
-	{"internal/control/server", "internal/control/web"},
-	{"internal/control/app"},
+	{"internal/control/repository", "internal/control/engine", "internal/control/ingest", "internal/control/roots"},
+	{"internal/control/replica", "internal/control/server", "internal/control/web", "internal/control/backup"},
+	{"internal/control/doctor", "internal/control/app"},
 
 	// The operator's side, and what runs both wings.
 	{"client", "internal/publisher", "internal/sim"},
-	{"internal/demo", "internal/e2e", "internal/vm"},
+	{"internal/demo", "internal/e2e", "internal/vm", "internal/bench", "internal/torture"},
 	{"internal/cli"},
 	{"cmd/firebreak", "cmd/firebreak-agent", "cmd/firebreak-guard"},
 }

@@ -15,6 +15,7 @@ const (
 	PathEnrol      = "/v1/enrol"       // POST EnrolRequest; the only one without a client certificate
 	PathRenew      = "/v1/renew"       // POST RenewRequest
 	PathCheckIn    = "/v1/checkin"     // POST CheckIn
+	PathEvents     = "/v1/events"      // GET: server-sent events that say "look" when something changed; 204 unless the endpoint is exposed
 	PathDirectives = "/v1/directives/" // GET <component>: a DSSE envelope of a Directive
 	PathTUF        = "/tuf/"           // GET <N>.root.json, timestamp.json, <N>.snapshot.json, <N>.<role>.json, targets/...
 	PathArtifacts  = "/v1/artifacts/"  // GET sha256:<hex>; ranges are served

@@ -7,6 +7,8 @@ import (
 
 // Operator port: JSON over HTTP under /api/v1, with "Authorization: Bearer <token>". Errors are Problems.
 //
+// The routes with all their parameters and answers are in openapi.json beside this file; the server has it at /api/v1/openapi.json.
+//
 //	GET    /api/v1/status
 //	GET    /api/v1/tokens                     POST, DELETE /api/v1/tokens/{id}
 //	GET    /api/v1/components                 GET, PUT /api/v1/components/{name}
@@ -105,6 +107,9 @@ type StartRollout struct {
 type Act struct {
 	Reason string              `json:"reason,omitempty"` // a hold needs one
 	Select map[string][]string `json:"select,omitempty"` // hold and unhold: whom; every key must have one of its values
+	// Phase is the one in which the rollout was seen. If it is in another one meanwhile nothing is done, and the answer says what happened
+	// instead. Empty: whatever happened.
+	Phase string `json:"phase,omitempty"`
 }
 
 // Rollout is the state of one rollout.
@@ -112,6 +117,7 @@ type Rollout struct {
 	ID          string     `json:"id"`
 	Component   string     `json:"component"`
 	Version     string     `json:"version"`
+	Manifest    string     `json:"manifest"` // digest
 	Plan        string     `json:"plan"`
 	Phase       string     `json:"phase"`
 	Reason      string     `json:"reason,omitempty"`
@@ -145,6 +151,9 @@ type Rollout struct {
 	Holds     []RolloutHold `json:"holds,omitempty"`
 	Strata    []Stratum     `json:"strata,omitempty"`   // those in trouble: harmed, suspicious or held; the worst first, at most 20
 	Suspects  []Suspect     `json:"suspects,omitempty"` // what explains the harm, the best explanation first; empty if nothing does
+	Cell      string        `json:"cell,omitempty"`     // this one, if the plan has cells
+	Wave      int           `json:"wave,omitempty"`     // of this cell; 1 is the first
+	Cells     []RolloutCell `json:"cells,omitempty"`    // the other ones of the plan
 }
 
 // Unfit counts hosts that do not get a release because they miss posture that its plan asks for.
@@ -260,12 +269,34 @@ type Endpoint struct {
 	Components map[string]Component `json:"components,omitempty"`
 	Posture    *Posture             `json:"posture,omitempty"` // in the words that the control plane knows; nil if the host has not said it
 	Leases     []LeaseStatus        `json:"leases,omitempty"`  // when one endpoint is asked for
+	Revoked    *time.Time           `json:"revoked,omitempty"` // its identity is good for nothing since
+	Why        string               `json:"why,omitempty"`     // why it was revoked, and by whom
+	Twins      *Twins               `json:"twins,omitempty"`   // when one endpoint is asked for; what speaks for two hosts having this identity
 }
 
-// Page is a part of a long list. Next is the key to ask on with as after=, empty at the end.
+// Twins are signs that an identity is used by two hosts, as the replica saw them that answers.
+type Twins struct {
+	Signs int       `json:"signs"`
+	Last  time.Time `json:"last"`
+	Sign  string    `json:"sign"` // the last one
+}
+
+// EndEndpoint says why an endpoint's identity ends.
+type EndEndpoint struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Page is a part of a long list. Next is what to ask on with as after=, empty at the end. A page may be empty and yet have a next one.
 type Page[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next,omitempty"`
+}
+
+// EndpointPage is a page of endpoints. The first page of a filtered list counts.
+type EndpointPage struct {
+	Page[Endpoint]
+	Count     *int64 `json:"count,omitempty"`     // endpoints that the filter lets through
+	Estimated bool   `json:"estimated,omitempty"` // Count was worked out of a part of the fleet: looking at all of it would have taken too long
 }
 
 // Incident is the record opened by a trip.
@@ -277,7 +308,7 @@ type Incident struct {
 	Title     string         `json:"title"`
 	Opened    time.Time      `json:"opened"`
 	Closed    *time.Time     `json:"closed,omitempty"`
-	Harmed    []LeaseStatus  `json:"harmed,omitempty"`   // when one incident is asked for
+	Harmed    []LeaseStatus  `json:"harmed,omitempty"`   // when one incident is asked for; the first 10,000
 	Crashes   []CrashCluster `json:"crashes,omitempty"`  // what the harmed hosts found, equal crashes together; those of the most hosts first, at most 20
 	Timeline  []Decision     `json:"timeline,omitempty"` // the decisions that matter: not every lease
 	Summary   *Rollout       `json:"summary,omitempty"`

@@ -2,10 +2,11 @@ package api
 
 // Problem is an error on the wire: RFC 9457, media type application/problem+json.
 type Problem struct {
-	Type     string         `json:"type"`   // "urn:firebreak:" and the fault's kind
-	Title    string         `json:"title"`  // the kind in words
-	Status   int            `json:"status"` // HTTP status
-	Detail   string         `json:"detail"` // what was being done, to what, why it failed
+	Type     string         `json:"type"`               // "urn:firebreak:" and the fault's kind
+	Title    string         `json:"title"`              // the kind in words
+	Status   int            `json:"status"`             // HTTP status
+	Detail   string         `json:"detail"`             // what was being done, to what, why it failed
+	Instance string         `json:"instance,omitempty"` // "urn:firebreak:request:" and the request id
 	Next     string         `json:"next,omitempty"`
 	Problems []FieldProblem `json:"problems,omitempty"` // every mistake of an invalid document
 	Request  string         `json:"request,omitempty"`  // request id, for the server's log

@@ -3,41 +3,65 @@
 //	c, err := client.New("http://127.0.0.1:7080", token)
 //	rollout, err := c.StartRollout(ctx, api.StartRollout{Component: "sensor-content", Version: "2"})
 //
-// Every method takes a context and returns an [*Error] when the control plane refuses or cannot be reached. Reads are tried again
-// for a moment when the control plane is unavailable; nothing that changes anything is ever sent twice, except uploads and
-// registrations that mean the same when repeated.
+// Every method takes a context and returns an [*Error] when the control plane refuses or cannot be reached: look at its Kind, or ask
+// [KindOf]. While the control plane is unavailable, or asks to come back later, a request is tried again a few times, with pauses that
+// grow and differ, or are as long as the server says. That is safe for what changes something, too: each such request has a key of its
+// own, so that the control plane carries it out once however often it arrives, and answers it the same.
+//
+// Long lists come as iterators, a page at a time. [Client.NoteTag] and [Client.IfMatch] change only what nobody else has changed since
+// it was read.
 package client
 
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/firebreak-dev/firebreak/api"
 )
 
 // Client is safe for concurrent use. Its fields must not be changed after the first call.
 type Client struct {
 	// HTTP sends the requests; New sets one that follows no redirects, because a redirect would carry the token elsewhere.
 	HTTP *http.Client
-	// Attempts is how often a read is tried while the control plane is unavailable; New sets 3.
+	// Attempts is how often a request is tried while the control plane is unavailable; New sets 3.
 	Attempts int
 	// Agent is the User-Agent.
 	Agent string
 
 	base  *url.URL
 	token string
+	match string  // If-Match of every request; empty: none
+	tag   *string // gets the ETag of every answer; nil: nobody
+}
+
+// IfMatch makes a client like c, whose writes are refused unless what they change still has that ETag: the [*Error] has status 412, is a
+// Conflict, and says what happened instead. Of a rollout only the revision is compared.
+func (c *Client) IfMatch(tag string) *Client {
+	other := *c
+	other.match = tag
+	return &other
+}
+
+// NoteTag makes a client like c that writes the ETag of each answer that has one to into. It must not be used concurrently.
+func (c *Client) NoteTag(into *string) *Client {
+	other := *c
+	other.tag = into
+	return &other
 }
 
 const (
 	maxAnswer = 64 << 20               // bytes of JSON that are read at most
-	firstWait = 150 * time.Millisecond // before the second attempt; doubles after each
+	firstWait = 150 * time.Millisecond // before the second attempt, about; doubles after each
+	mostWait  = 30 * time.Second       // a server that asks for more is not waited for
 )
 
 // New makes a client for the operator port at base, such as "https://firebreak.example.net:7080".
@@ -63,7 +87,8 @@ type call struct {
 	path   string     // escaped, begins with a slash
 	query  url.Values // may be nil
 	send   any        // encoded as JSON; []byte is sent as it is; nil sends nothing
-	repeat bool       // may be sent again if the control plane is unavailable
+	header http.Header
+	key    string // what the control plane knows a write by when it is sent again; do sets it
 }
 
 // do sends a call and decodes the answer into out, unless that is nil.
@@ -72,15 +97,35 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 	if err != nil {
 		return err
 	}
+	if k.method == http.MethodPost || k.method == http.MethodPut {
+		k.key = rand.Text()
+	}
 	for attempt, wait := 1, firstWait; ; attempt, wait = attempt+1, 2*wait {
 		err := c.once(ctx, k, body, out)
-		if err == nil || !k.repeat || attempt >= c.Attempts || KindOf(err) != Unavailable || ctx.Err() != nil {
+		if err == nil || attempt >= c.Attempts || ctx.Err() != nil {
 			return err
 		}
-		if pause(ctx, wait) != nil {
+		delay, again := delayOf(err, wait)
+		if !again || pause(ctx, delay) != nil {
 			return err
 		}
 	}
+}
+
+// delayOf tells for how long to wait before a request is sent again, and whether that makes sense.
+func delayOf(err error, wait time.Duration) (delay time.Duration, again bool) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Kind != Unavailable && e.RetryAfter == 0 || e.RetryAfter > mostWait {
+		return 0, false
+	}
+	return max(e.RetryAfter, wait/2) + jitter(wait), true
+}
+
+// jitter is a part of d by chance, so that clients that were refused at once do not come back at once.
+func jitter(d time.Duration) time.Duration {
+	var b [8]byte
+	_, _ = rand.Read(b[:])                                             // does not fail
+	return time.Duration(binary.LittleEndian.Uint64(b[:]) % uint64(d)) //nolint:gosec // it fits: it is less than d
 }
 
 func encode(v any) ([]byte, error) {
@@ -99,7 +144,12 @@ func (c *Client) once(ctx context.Context, k call, body []byte, out any) error {
 	if body != nil {
 		reader = bytes.NewReader(body)
 	}
-	answer, err := c.send(ctx, k, reader, int64(len(body)))
+	return c.exchange(ctx, k, reader, int64(len(body)), out)
+}
+
+// exchange sends one request and decodes the answer into out, unless that is nil.
+func (c *Client) exchange(ctx context.Context, k call, body io.Reader, size int64, out any) error {
+	answer, err := c.send(ctx, k, body, size)
 	if err != nil {
 		return err
 	}
@@ -139,12 +189,21 @@ func (c *Client) send(ctx context.Context, k call, body io.Reader, size int64) (
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	maps.Copy(request.Header, k.header)
+	for header, value := range map[string]string{"Idempotency-Key": k.key, "If-Match": c.match} {
+		if value != "" {
+			request.Header.Set(header, value)
+		}
+	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	answer, err := c.HTTP.Do(request)
 	if err != nil {
 		return nil, c.unreachable(ctx, err)
+	}
+	if tag := answer.Header.Get("ETag"); c.tag != nil && tag != "" {
+		*c.tag = tag
 	}
 	if answer.StatusCode >= 200 && answer.StatusCode < 300 {
 		return answer, nil
@@ -169,16 +228,21 @@ func segment(s string) string {
 	return url.PathEscape(s)
 }
 
-// list asks for a list that comes whole.
+// list asks for a whole list, a page at a time.
 func list[T any](ctx context.Context, c *Client, path string, query url.Values) ([]T, error) {
-	var page api.Page[T]
-	err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, repeat: true}, &page)
-	return page.Items, err
+	var all []T
+	for item, err := range pages[T](ctx, c, path, query, "") {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, item)
+	}
+	return all, nil
 }
 
 // get asks for one thing.
 func get[T any](ctx context.Context, c *Client, path string) (T, error) {
 	var v T
-	err := c.do(ctx, call{method: http.MethodGet, path: path, repeat: true}, &v)
+	err := c.do(ctx, call{method: http.MethodGet, path: path}, &v)
 	return v, err
 }

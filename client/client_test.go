@@ -9,14 +9,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/client"
 	"github.com/firebreak-dev/firebreak/internal/control/server/servertest"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 )
 
@@ -164,25 +167,155 @@ func TestErrorsKeepKindNextAndProblems(t *testing.T) {
 	}
 }
 
-func TestReadsAreTriedAgainAndWritesAreNot(t *testing.T) {
+// Writes are sent again as reads are: they have a key, the same each time, by which the control plane knows them.
+func TestRequestsAreTriedAgain(t *testing.T) {
 	t.Parallel()
-	var calls atomic.Int64
-	port := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if calls.Add(1) < 3 {
-			w.WriteHeader(http.StatusServiceUnavailable)
+	var mu sync.Mutex
+	var keys []string
+	refuse := func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }
+	port := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if keys = append(keys, r.Header.Get("Idempotency-Key")); len(keys) < 3 {
+			refuse(w)
 			return
 		}
 		_, _ = io.WriteString(w, `{"version":"7"}`)
 	}))
 	t.Cleanup(port.Close)
 	c := dial(t, port.URL, "")
+	check := func(what string, err error, calls int, keyed bool) {
+		t.Helper()
+		if err != nil || len(keys) != calls {
+			t.Errorf("%s: got %v after %d calls, want none after %d", what, err, len(keys), calls)
+		}
+		for _, key := range keys {
+			if key != keys[0] || (key != "") != keyed {
+				t.Errorf("%s: got keys %q, want the same each time, if it has one: %t", what, keys, keyed)
+			}
+		}
+		keys = nil
+	}
 	status, err := c.Status(t.Context())
-	if err != nil || status.Version != "7" || calls.Load() != 3 {
-		t.Errorf("got %v, %v after %d calls, want version 7 after 3", status, err, calls.Load())
+	check("a read", err, 3, false)
+	if status.Version != "7" {
+		t.Errorf("got version %q, want 7", status.Version)
+	}
+	_, err = c.StartRollout(t.Context(), api.StartRollout{})
+	check("a start", err, 3, true)
+	_, err = c.Halt(t.Context(), "ro-1", "")
+	check("a halt", err, 3, true)
+	_, err = c.PutFreezes(t.Context(), api.Freezes{})
+	check("a put", err, 3, true)
+	check("a delete", c.RevokeToken(t.Context(), "x"), 3, false)
+	for _, status := range []int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusBadRequest, http.StatusInternalServerError} {
+		refuse = func(w http.ResponseWriter) { w.WriteHeader(status) }
+		if _, err = c.Pause(t.Context(), "ro-1", ""); err == nil || len(keys) != 1 {
+			t.Errorf("status %d: got %v after %d calls, want an error after one", status, err, len(keys))
+		}
+		keys = nil
+	}
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	var header atomic.Pointer[string]
+	port := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		w.Header().Set("Retry-After", *header.Load())
+		w.WriteHeader(http.StatusConflict) // the same request is being carried out
+	}))
+	t.Cleanup(port.Close)
+	c := dial(t, port.URL, "")
+	for text, want := range map[string]time.Duration{
+		"3600": time.Hour, "99999999999999999999": 0, "-1": 0, "soon": 0, "": 0, "Thu, 01 Jan 1970 00:00:00 GMT": 0,
+	} {
+		calls.Store(0)
+		header.Store(&text)
+		_, err := c.Pause(t.Context(), "ro-1", "")
+		var e *client.Error
+		if !errors.As(err, &e) || e.RetryAfter != want || calls.Load() != 1 {
+			t.Errorf("Retry-After %q: got %#v after %d calls, want %s, and that nobody waits for it", text, e, calls.Load(), want)
+		}
 	}
 	calls.Store(0)
-	if _, err = c.StartRollout(t.Context(), api.StartRollout{}); client.KindOf(err) != client.Unavailable || calls.Load() != 1 {
-		t.Errorf("got %v after %d calls, want unavailable after one", err, calls.Load())
+	one := "1"
+	header.Store(&one)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := c.Pause(ctx, "ro-1", ""); err == nil || calls.Load() != 1 || ctx.Err() == nil {
+		t.Errorf("got %v after %d calls, want one, and that the second is waited for", err, calls.Load())
+	}
+}
+
+// An answer that is lost on its way costs nothing: the control plane knows the request when it comes again.
+func TestALostAnswerIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	w.Publish("sensor-content", "1")
+	w.Join(4, "sensor-content")
+	c := dial(t, w.URL, w.Token)
+	line := &lossy{lose: 1}
+	c.HTTP = &http.Client{Transport: line}
+	r, err := c.StartRollout(t.Context(), api.StartRollout{Component: "sensor-content", Version: "1"})
+	if err != nil || r.ID != "ro-1" || r.Revision != 1 || line.replayed != 1 {
+		t.Errorf("got %s at revision %d, %v, %d answers replayed; want that of the one rollout that began", r.ID, r.Revision, err, line.replayed)
+	}
+	if all, err := c.Rollouts(t.Context(), ""); err != nil || len(all) != 1 {
+		t.Errorf("got %d rollouts, %v, want one", len(all), err)
+	}
+}
+
+// lossy loses answers.
+type lossy struct{ lose, replayed int }
+
+func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if l.lose > 0 {
+		l.lose--
+		_ = answer.Body.Close()
+		return nil, io.ErrUnexpectedEOF
+	}
+	if answer.Header.Get("Idempotency-Replayed") == "true" {
+		l.replayed++
+	}
+	return answer, nil
+}
+
+func TestIteratorsGoThroughAllPages(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	w.Join(1203, "sensor-content")
+	for i := range 501 {
+		w.Mint(store.Token{Kind: store.JoinToken, Note: fmt.Sprint(i)})
+	}
+	c := dial(t, w.URL, w.Token)
+	tokens, err := c.Tokens(t.Context())
+	if err != nil || len(tokens) != 502 {
+		t.Errorf("got %d tokens, %v, want 502", len(tokens), err)
+	}
+	filter := client.EndpointFilter{Select: map[string][]string{"site": {"site-0", "site-2"}}, Component: "sensor-content", Version: "0", Prefix: "ep-"}
+	n := 0
+	for e, err := range c.FindEndpoints(t.Context(), filter) {
+		if err != nil || e.Attributes.Site == "site-1" {
+			t.Fatalf("got %+v, %v", e, err)
+		}
+		n++
+	}
+	count, estimated, err := c.CountEndpoints(t.Context(), filter)
+	if n != 802 || count != 802 || estimated || err != nil {
+		t.Errorf("found %d, counted %d (estimated: %t), %v; want 802", n, count, estimated, err)
+	}
+	filter = client.EndpointFilter{SilentSince: servertest.Start().Add(-time.Second)}
+	if count, _, err := c.CountEndpoints(t.Context(), filter); err != nil || count != 0 {
+		t.Errorf("silent before all began: got %d, %v, want none", count, err)
+	}
+	if _, _, err := c.CountEndpoints(t.Context(), client.EndpointFilter{}); client.KindOf(err) != client.Invalid {
+		t.Errorf("counting with an empty filter: got %v, want invalid", err)
 	}
 }
 

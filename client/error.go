@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
 )
@@ -33,7 +35,9 @@ type Error struct {
 	Next     string // the next step; may be empty
 	Problems []api.FieldProblem
 	Request  string // the server's id of the request; may be empty
-	Err      error  // cause on this side; may be nil
+	// RetryAfter is when the server asks to be asked again; 0 if it does not.
+	RetryAfter time.Duration
+	Err        error // cause on this side; may be nil
 }
 
 func (e *Error) Error() string {
@@ -57,6 +61,14 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return Internal
+}
+
+// statusOf tells the HTTP status of the first [*Error] in err's chain, or 0.
+func statusOf(err error) int {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Status
+	}
+	return 0
 }
 
 // unreachable is a request that got no answer.
@@ -84,6 +96,7 @@ const maxProblem = 1 << 20 // bytes
 func refusal(k call, answer *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(answer.Body, maxProblem)) // what there is of it
 	e := &Error{Status: answer.StatusCode, Kind: kindOf(answer.StatusCode), Request: answer.Header.Get("X-Request-Id")}
+	e.RetryAfter = retryAfter(answer.Header)
 	var p api.Problem
 	if strings.HasPrefix(answer.Header.Get("Content-Type"), api.ProblemType) && json.Unmarshal(data, &p) == nil {
 		e.Message, e.Next, e.Problems = p.Detail, p.Next, p.Problems
@@ -95,6 +108,20 @@ func refusal(k call, answer *http.Response) error {
 		e.Message = fmt.Sprintf("%s %s: the server answered %s", k.method, k.path, answer.Status)
 	}
 	return e
+}
+
+// retryAfter reads Retry-After, in seconds or as a date by the server's own clock.
+func retryAfter(h http.Header) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	at, err := http.ParseTime(text)
+	now, errNow := http.ParseTime(h.Get("Date"))
+	if err != nil || errNow != nil {
+		return 0
+	}
+	return max(0, at.Sub(now))
 }
 
 func kindOf(status int) Kind {

@@ -3,9 +3,11 @@ package client
 import (
 	"context"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
 )
@@ -29,7 +31,7 @@ func (c *Client) CreateToken(ctx context.Context, wanted api.NewToken) (api.Toke
 
 // RevokeToken ends a token for good.
 func (c *Client) RevokeToken(ctx context.Context, id string) error {
-	return c.do(ctx, call{method: http.MethodDelete, path: "/api/v1/tokens/" + segment(id), repeat: true}, nil)
+	return c.do(ctx, call{method: http.MethodDelete, path: "/api/v1/tokens/" + segment(id)}, nil)
 }
 
 // Components lists the registered components.
@@ -45,7 +47,7 @@ func (c *Client) Component(ctx context.Context, name string) (api.ComponentSpec,
 // PutComponent registers a component, or changes its registration.
 func (c *Client) PutComponent(ctx context.Context, spec api.ComponentSpec) (api.ComponentSpec, error) {
 	var stored api.ComponentSpec
-	err := c.do(ctx, call{method: http.MethodPut, path: "/api/v1/components/" + segment(spec.Name), send: spec, repeat: true}, &stored)
+	err := c.do(ctx, call{method: http.MethodPut, path: "/api/v1/components/" + segment(spec.Name), send: spec}, &stored)
 	return stored, err
 }
 
@@ -62,14 +64,14 @@ func (c *Client) Plan(ctx context.Context, name string) (api.StoredPlan, error) 
 // PutPlan stores a plan, given as a YAML or JSON document, under its name.
 func (c *Client) PutPlan(ctx context.Context, name string, document []byte) (api.StoredPlan, error) {
 	var stored api.StoredPlan
-	err := c.do(ctx, call{method: http.MethodPut, path: "/api/v1/plans/" + segment(name), send: document, repeat: true}, &stored)
+	err := c.do(ctx, call{method: http.MethodPut, path: "/api/v1/plans/" + segment(name), send: document}, &stored)
 	return stored, err
 }
 
 // CheckPlan says what is wrong with a plan's document, or which harm it is bounded to. Nothing is stored.
 func (c *Client) CheckPlan(ctx context.Context, document []byte) (api.PlanCheck, error) {
 	var check api.PlanCheck
-	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/plans/check", send: document, repeat: true}, &check)
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/plans/check", send: document}, &check)
 	return check, err
 }
 
@@ -78,12 +80,17 @@ func (c *Client) Releases(ctx context.Context, component string) ([]api.Release,
 	return list[api.Release](ctx, c, "/api/v1/releases", of(component))
 }
 
+// EachRelease goes through the releases of a component, or of all, newest first within a component. It ends at the first error.
+func (c *Client) EachRelease(ctx context.Context, component string) iter.Seq2[api.Release, error] {
+	return pages[api.Release](ctx, c, "/api/v1/releases", of(component), "")
+}
+
 // Release returns one release with its manifest.
 func (c *Client) Release(ctx context.Context, component, version string) (api.Release, error) {
 	return get[api.Release](ctx, c, "/api/v1/releases/"+segment(component)+"/"+segment(version))
 }
 
-// StartRollout pairs a release with a plan and begins. It is never sent twice.
+// StartRollout pairs a release with a plan and begins.
 func (c *Client) StartRollout(ctx context.Context, start api.StartRollout) (api.Rollout, error) {
 	var r api.Rollout
 	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/rollouts", send: start}, &r)
@@ -93,6 +100,11 @@ func (c *Client) StartRollout(ctx context.Context, start api.StartRollout) (api.
 // Rollouts lists the rollouts of a component, or of all if component is empty; newest first.
 func (c *Client) Rollouts(ctx context.Context, component string) ([]api.Rollout, error) {
 	return list[api.Rollout](ctx, c, "/api/v1/rollouts", of(component))
+}
+
+// EachRollout goes through the rollouts of a component, or all of them, newest first. It ends at the first error.
+func (c *Client) EachRollout(ctx context.Context, component string) iter.Seq2[api.Rollout, error] {
+	return pages[api.Rollout](ctx, c, "/api/v1/rollouts", of(component), "")
 }
 
 // Rollout returns one rollout.
@@ -135,15 +147,20 @@ func (c *Client) Unhold(ctx context.Context, id string, selects map[string][]str
 	return c.actOn(ctx, id, "unhold", api.Act{Reason: reason, Select: selects})
 }
 
+// Act carries out a command in full: with [api.Act.Phase] only if the rollout is still in that phase. Otherwise the [*Error] has status 412
+// and says what happened instead.
+func (c *Client) Act(ctx context.Context, id, action string, act api.Act) (api.Rollout, error) {
+	return c.actOn(ctx, id, segment(action), act)
+}
+
 func (c *Client) act(ctx context.Context, id, action, reason string) (api.Rollout, error) {
 	return c.actOn(ctx, id, action, api.Act{Reason: reason})
 }
 
-// actOn may repeat what ends a rollout: when it was carried out already, it changes nothing.
 func (c *Client) actOn(ctx context.Context, id, action string, act api.Act) (api.Rollout, error) {
 	var r api.Rollout
 	path := "/api/v1/rollouts/" + segment(id) + "/" + action
-	err := c.do(ctx, call{method: http.MethodPost, path: path, send: act, repeat: action == "halt" || action == "rollback"}, &r)
+	err := c.do(ctx, call{method: http.MethodPost, path: path, send: act}, &r)
 	return r, err
 }
 
@@ -162,24 +179,78 @@ func (c *Client) PutFreezes(ctx context.Context, freezes api.Freezes) (api.Freez
 // FleetProfile counts the hosts that have a component, or all if it is empty, by what they are.
 func (c *Client) FleetProfile(ctx context.Context, component string) (api.FleetProfile, error) {
 	var profile api.FleetProfile
-	err := c.do(ctx, call{method: http.MethodGet, path: "/api/v1/fleet/profile", query: of(component), repeat: true}, &profile)
+	err := c.do(ctx, call{method: http.MethodGet, path: "/api/v1/fleet/profile", query: of(component)}, &profile)
 	return profile, err
 }
 
 // Events goes through the stored decisions of a rollout with larger revisions than after, in order. It ends at the first error,
 // which comes with a zero Decision.
 func (c *Client) Events(ctx context.Context, id string, after int64) iter.Seq2[api.Decision, error] {
-	return pages[api.Decision](ctx, c, "/api/v1/rollouts/"+segment(id)+"/events", strconv.FormatInt(after, 10))
+	return pages[api.Decision](ctx, c, "/api/v1/rollouts/"+segment(id)+"/events", nil, strconv.FormatInt(after, 10))
 }
 
-// Leases lists the leases of a rollout.
+// Leases lists the leases of a rollout. There is one for each exposed host: [Client.EachLease] keeps them not all in memory.
 func (c *Client) Leases(ctx context.Context, id string) ([]api.LeaseStatus, error) {
-	return list[api.LeaseStatus](ctx, c, "/api/v1/rollouts/"+segment(id)+"/leases", nil)
+	return list[api.LeaseStatus](ctx, c, leasesOf(id), nil)
 }
+
+// EachLease goes through the leases of a rollout in the order of endpoints. It ends at the first error.
+func (c *Client) EachLease(ctx context.Context, id string) iter.Seq2[api.LeaseStatus, error] {
+	return pages[api.LeaseStatus](ctx, c, leasesOf(id), nil, "")
+}
+
+func leasesOf(id string) string { return "/api/v1/rollouts/" + segment(id) + "/leases" }
 
 // Endpoints goes through the fleet in the order of ids. It ends at the first error, which comes with a zero Endpoint.
 func (c *Client) Endpoints(ctx context.Context) iter.Seq2[api.Endpoint, error] {
-	return pages[api.Endpoint](ctx, c, "/api/v1/endpoints", "")
+	return pages[api.Endpoint](ctx, c, "/api/v1/endpoints", nil, "")
+}
+
+// EndpointFilter picks endpoints that have everything it asks for. Zero fields ask for nothing.
+type EndpointFilter struct {
+	Select      map[string][]string // as in a hold: every key must have one of its values
+	Component   string              // that have it
+	Version     string              // whose component runs it
+	SilentSince time.Time           // that were not heard since
+	Prefix      string              // of the id
+}
+
+func (f EndpointFilter) query() url.Values {
+	query := url.Values{}
+	for key, values := range f.Select {
+		for _, value := range values {
+			query.Add("select", key+"="+value)
+		}
+	}
+	for name, value := range map[string]string{"component": f.Component, "version": f.Version, "prefix": f.Prefix} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if !f.SilentSince.IsZero() {
+		query.Set("silent_since", f.SilentSince.UTC().Format(time.RFC3339Nano))
+	}
+	return query
+}
+
+// FindEndpoints goes through the endpoints that a filter picks, in the order in which they joined; with an empty filter in that of ids. It
+// ends at the first error.
+func (c *Client) FindEndpoints(ctx context.Context, f EndpointFilter) iter.Seq2[api.Endpoint, error] {
+	return pages[api.Endpoint](ctx, c, "/api/v1/endpoints", f.query(), "")
+}
+
+// CountEndpoints tells how many endpoints a filter picks, which must not be empty. Of a very large fleet it is an estimate, and says so.
+func (c *Client) CountEndpoints(ctx context.Context, f EndpointFilter) (n int64, estimated bool, err error) {
+	query := f.query()
+	query.Set("limit", "1")
+	var page api.EndpointPage
+	if err := c.do(ctx, call{method: http.MethodGet, path: "/api/v1/endpoints", query: query}, &page); err != nil {
+		return 0, false, err
+	}
+	if page.Count == nil {
+		return 0, false, &Error{Kind: Invalid, Message: "count endpoints: the filter is empty", Next: "Status has the number of all endpoints."}
+	}
+	return *page.Count, page.Estimated, nil
 }
 
 // Endpoint returns one endpoint with its leases.
@@ -187,9 +258,26 @@ func (c *Client) Endpoint(ctx context.Context, id string) (api.Endpoint, error) 
 	return get[api.Endpoint](ctx, c, "/api/v1/endpoints/"+segment(id))
 }
 
+// RevokeEndpoint ends an endpoint's identity: its key is refused from now on, and its open leases end with a goodbye.
+func (c *Client) RevokeEndpoint(ctx context.Context, id, reason string) (api.Endpoint, error) {
+	var e api.Endpoint
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/endpoints/" + segment(id) + "/revoke", send: api.EndEndpoint{Reason: reason}}, &e)
+	return e, err
+}
+
+// RemoveEndpoint forgets an endpoint that is not managed any more. It may join again.
+func (c *Client) RemoveEndpoint(ctx context.Context, id string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/api/v1/endpoints/" + segment(id)}, nil)
+}
+
 // Incidents lists all incidents.
 func (c *Client) Incidents(ctx context.Context) ([]api.Incident, error) {
 	return list[api.Incident](ctx, c, "/api/v1/incidents", nil)
+}
+
+// EachIncident goes through the incidents, newest first. It ends at the first error.
+func (c *Client) EachIncident(ctx context.Context) iter.Seq2[api.Incident, error] {
+	return pages[api.Incident](ctx, c, "/api/v1/incidents", nil, "")
 }
 
 // Incident returns one incident with harmed hosts and timeline.
@@ -201,15 +289,16 @@ func (c *Client) Incident(ctx context.Context, id string) (api.Incident, error) 
 const pageSize = "500"
 
 // pages goes through a long list.
-func pages[T any](ctx context.Context, c *Client, path, after string) iter.Seq2[T, error] {
+func pages[T any](ctx context.Context, c *Client, path string, query url.Values, after string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
+		place, asked := after, url.Values{"limit": {pageSize}}
+		maps.Copy(asked, query)
 		for {
-			query := url.Values{"limit": {pageSize}}
-			if after != "" {
-				query.Set("after", after)
+			if place != "" {
+				asked.Set("after", place)
 			}
 			var page api.Page[T]
-			if err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, repeat: true}, &page); err != nil {
+			if err := c.do(ctx, call{method: http.MethodGet, path: path, query: asked}, &page); err != nil {
 				var none T
 				yield(none, err)
 				return
@@ -219,10 +308,10 @@ func pages[T any](ctx context.Context, c *Client, path, after string) iter.Seq2[
 					return
 				}
 			}
-			if page.Next == "" || page.Next == after {
+			if page.Next == "" || page.Next == place {
 				return
 			}
-			after = page.Next
+			place = page.Next
 		}
 	}
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"io"
 	"net/http"
 
 	"github.com/firebreak-dev/firebreak/api"
@@ -33,51 +32,6 @@ func (c *Client) SubmitMetadata(ctx context.Context, role string, metadata []byt
 // MetadataFile returns a file of the TUF repository, such as "timestamp.json" or "2.root.json".
 func (c *Client) MetadataFile(ctx context.Context, name string) ([]byte, error) {
 	var data []byte
-	err := c.do(ctx, call{method: http.MethodGet, path: "/tuf/" + segment(name), repeat: true}, &data)
+	err := c.do(ctx, call{method: http.MethodGet, path: "/tuf/" + segment(name)}, &data)
 	return data, err
-}
-
-// HasBlob tells whether the control plane has the bytes with that digest.
-func (c *Client) HasBlob(ctx context.Context, digest string) (bool, error) {
-	err := c.do(ctx, call{method: http.MethodHead, path: "/api/v1/blobs/" + segment(digest), repeat: true}, nil)
-	if err != nil && KindOf(err) == NotFound {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// Blob opens the bytes with that digest, which the caller must check and close.
-func (c *Client) Blob(ctx context.Context, digest string) (io.ReadCloser, error) {
-	answer, err := c.send(ctx, call{method: http.MethodGet, path: "/api/v1/blobs/" + segment(digest)}, nil, 0)
-	if err != nil {
-		return nil, err
-	}
-	return answer.Body, nil
-}
-
-// UploadBlob sends size bytes of r, which must have that digest. Progress, if not nil, is called with the bytes sent so far; it may be
-// called from another goroutine, but never twice at once. It is never sent twice: ask [Client.HasBlob] first.
-func (c *Client) UploadBlob(ctx context.Context, digest string, size int64, r io.Reader, progress func(sent int64)) error {
-	body := &counted{reader: io.LimitReader(r, size), tell: progress}
-	answer, err := c.send(ctx, call{method: http.MethodPut, path: "/api/v1/blobs/" + segment(digest)}, body, size)
-	if err != nil {
-		return err
-	}
-	return answer.Body.Close()
-}
-
-// counted tells how much was read.
-type counted struct {
-	reader io.Reader
-	tell   func(int64)
-	sent   int64
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.reader.Read(p)
-	c.sent += int64(n)
-	if n > 0 && c.tell != nil {
-		c.tell(c.sent)
-	}
-	return n, err
 }

@@ -148,7 +148,7 @@ func bless(h *guard.Host, flags *flag.FlagSet) func(context.Context, io.Writer) 
 	about(flags, `
 firebreak-guard bless waits, looks at the host (failed units, restarts, the kernel's taint, pressure, default route, names), and declares
 the boot good unless something is worse than when a boot was blessed last. What cannot be judged is not bad. The third boot that is worse
-is good if nothing is pending. It exits with 1 if the boot is not blessed, and says why.`)
+is good if nothing is pending, or if it is no worse than before that was activated. It exits with 1 if the boot is not blessed, and says why.`)
 	var b guard.Blessing
 	flags.DurationVar(&b.Wait, "wait", 2*time.Minute, "how long the host has to settle")
 	flags.DurationVar(&b.Again, "again", 10*time.Second, "how long to wait before looking again when something is worse; it looks 3 times")

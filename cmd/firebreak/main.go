@@ -21,7 +21,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Run(ctx, cli.Env{
 		Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Terminal: terminal, Height: height,
-		Clock: clock.Wall{}, Version: version, Platform: runtime.GOOS + "/" + runtime.GOARCH, Memory: freeMemory, Serve: serve, Demo: playDemo,
+		Clock: clock.Wall{}, Version: version, Platform: runtime.GOOS + "/" + runtime.GOARCH, Memory: freeMemory, Serve: serve, Demo: playDemo, Database: database,
 	})
 	stop()
 	os.Exit(code)

@@ -7,6 +7,8 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/cli"
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/control/app"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/control/store/postgres"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 )
 
@@ -22,7 +24,14 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		handler = slog.NewJSONHandler(o.Log, options)
 	}
 	return app.Run(ctx, app.Options{
-		Data: o.Data, Operators: o.ListenOperator, Agents: o.ListenAgents, AgentHosts: o.AgentHosts, Prometheus: o.Prometheus,
+		Data: o.Data, Database: o.Database, Keys: o.KeyDir, Blobs: o.Blobs, Replica: o.Replica, Private: o.ListenPrivate, Downloads: o.Downloads, TenantDownloads: o.TenantDownloads,
+		Operators: o.ListenOperator, Agents: o.ListenAgents, AgentHosts: o.AgentHosts, Prometheus: o.Prometheus,
+		Cell: o.Cell, Peers: o.Peers, PeerTokens: o.PeerTokens,
 		GateHosts: o.GateHosts, PollIdle: o.PollIdle, PollActive: o.PollActive, Version: version, Out: o.Out, Log: slog.New(handler), Clock: clock.Wall{},
 	})
+}
+
+// database opens a PostgreSQL database.
+func database(ctx context.Context, url string) (*store.Store, error) {
+	return postgres.Open(ctx, url, postgres.Options{})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 )
 
@@ -33,7 +34,7 @@ const (
 	ExitInterrupted = 130 // by a signal
 )
 
-// Env is the world of one run. All fields are required, except Height, Memory, Serve and Demo.
+// Env is the world of one run. All fields are required, except Height, Memory, Serve, Demo and Database.
 type Env struct {
 	Args     []string // without the program's name
 	In       io.Reader
@@ -49,22 +50,34 @@ type Env struct {
 
 	Serve func(ctx context.Context, o ServeOptions) error // runs the control plane until ctx ends
 	Demo  func(ctx context.Context, o DemoOptions) error
+	// Database opens the PostgreSQL database at a URL; nil if this build knows none. The caller closes it.
+	Database func(ctx context.Context, url string) (*store.Store, error)
 }
 
 // ServeOptions are the flags of `firebreak serve`.
 type ServeOptions struct {
-	Data           string   // data directory
-	ListenOperator string   // address of operators and console
-	ListenAgents   string   // address of agents
-	AgentHosts     []string // names and addresses that agents use for it; the certificate has them
-	Prometheus     string   // base URL of the Prometheus that gates' queries go to; empty for none
-	GateHosts      []string // "host" or "host:port" that gates' HTTP checks may ask
-	PollIdle       time.Duration
-	PollActive     time.Duration
-	LogLevel       string // debug, info, warn or error
-	LogJSON        bool
-	Out            io.Writer // the first start's words for people
-	Log            io.Writer
+	Data            string   // data directory
+	Database        string   // URL of a PostgreSQL database; empty: SQLite in the data directory
+	KeyDir          string   // directory of the authority's and the director's keys; empty: in the data directory
+	Blobs           string   // URL of an S3-compatible bucket; empty: the data directory
+	Replica         string   // name of this replica in logs; empty: the host's name
+	Downloads       int64    // bytes a second of all downloads together; 0: no limit
+	TenantDownloads int64    // bytes a second of one tenant\'s downloads; 0: no limit
+	ListenPrivate   string   // address for metrics and profiles; empty: none
+	ListenOperator  string   // address of operators and console
+	ListenAgents    string   // address of agents
+	AgentHosts      []string // names and addresses that agents use for it; the certificate has them
+	Prometheus      string   // base URL of the Prometheus that gates' queries go to; empty for none
+	GateHosts       []string // "host" or "host:port" that gates' HTTP checks may ask
+	Cell            string   // name of this control plane among the cells of plans; empty: it is none
+	Peers           []string // NAME=URL of the control planes of other cells
+	PeerTokens      string   // file with their tokens
+	PollIdle        time.Duration
+	PollActive      time.Duration
+	LogLevel        string // debug, info, warn or error
+	LogJSON         bool
+	Out             io.Writer // the first start's words for people
+	Log             io.Writer
 }
 
 // DemoOptions are the flags of `firebreak demo`.
@@ -138,7 +151,8 @@ Exit codes:  0 ok, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict, 5 
 	flags.BoolVar(&p.json, "json", false, "print JSON")
 	root.AddCommand(
 		p.serveCommand(), p.demoCommand(), p.applyCommand(), p.planCommand(), p.releaseCommand(), p.rolloutCommand(), p.freezeCommand(),
-		p.fleetCommand(), p.incidentCommand(), p.simCommand(), p.keyCommand(), p.tokenCommand(), p.versionCommand(),
+		p.fleetCommand(), p.endpointCommand(), p.incidentCommand(), p.simCommand(), p.keyCommand(), p.tokenCommand(), p.backupCommand(), p.gcCommand(), p.migrateCommand(),
+		p.restoreCommand(), p.doctorCommand(), p.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd(p.Args...)
 	return root

@@ -42,6 +42,10 @@ func (p *program) credential() (string, error) {
 	case file == "":
 		return "", nil // the server says what is missing, with the next step
 	}
+	return readToken(file)
+}
+
+func readToken(file string) (string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return "", fault.New(fault.Invalid, "read token file: %w", err)

@@ -242,7 +242,8 @@ func projected(r api.Rollout) api.Rollout {
 
 func projection(s rollout.State) api.Rollout {
 	r := api.Rollout{
-		ID: string(s.ID), Component: s.Release.Component, Version: s.Release.Version, Plan: s.Plan.Name, Phase: string(s.Phase), Reason: s.Reason,
+		ID: string(s.ID), Component: s.Release.Component, Version: s.Release.Version, Manifest: string(s.Release.Manifest), Plan: s.Plan.Name,
+		Phase: string(s.Phase), Reason: s.Reason, Cell: s.Cell, Cells: cellsOf(s),
 		Started: s.Started, Ring: s.Ring, Window: s.Allowed(), Unconfirmed: s.Unconfirmed, Eligible: s.Eligible, Exposed: s.Exposed(), Confirmed: s.Confirmed(),
 		Harmed: s.Harmed(), Recovered: s.Recovered, Returned: s.Returned, Evidence: s.Evidence(), Amber: s.Plan.Breaker.Amber,
 		Trip: s.Plan.Breaker.Trip(), Alarm: string(s.Alarm),
@@ -250,6 +251,9 @@ func projection(s rollout.State) api.Rollout {
 	}
 	for _, h := range s.Holds {
 		r.Holds = append(r.Holds, api.RolloutHold{Select: h.Select, Text: h.Select.String(), Reason: h.Reason, At: h.At, By: h.By})
+	}
+	if s.Cell != "" {
+		r.Wave = s.Plan.Wave(s.Cell) + 1
 	}
 	if s.Unfit.Hosts > 0 {
 		r.Unfit = &api.Unfit{Hosts: s.Unfit.Hosts, Lacks: s.Unfit.Lacks}

@@ -174,6 +174,13 @@ func (p *program) sayEndpoint(e api.Endpoint, rings map[string][]api.Ring) {
 	p.say("%s  tenant %s, seen %s, enrolled %s", style.bold(e.ID), e.Tenant, p.ago(e.LastSeen), stamp(e.Enrolled))
 	p.say("%s", strings.Join(slices.DeleteFunc([]string{a.OS, a.Version, a.Kernel, a.Arch, a.Class, a.Region, a.Site},
 		func(s string) bool { return s == "" }), "  "))
+	if e.Revoked != nil {
+		p.say("revoked %s: %s", p.ago(*e.Revoked), e.Why)
+	}
+	if e.Twins != nil {
+		p.say("two hosts seem to share this identity: %s (%s, %s in all); revoke it, and let each join by itself", e.Twins.Sign, p.ago(e.Twins.Last),
+			plural(int64(e.Twins.Signs), "sign"))
+	}
 	for _, key := range slices.Sorted(maps.Keys(e.Labels)) {
 		p.say("label %s=%s", key, e.Labels[key])
 	}

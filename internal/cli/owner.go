@@ -98,6 +98,11 @@ func (s controlPlane) Upload(ctx context.Context, digest release.Digest, size in
 	return asFault(s.c.UploadBlob(ctx, string(digest), size, r, nil))
 }
 
+// PutDelta implements publisher.Server.
+func (s controlPlane) PutDelta(ctx context.Context, artifact release.Digest, d api.Delta) error {
+	return asFault(s.c.PutDelta(ctx, string(artifact), d))
+}
+
 // Blob implements publisher.Server.
 func (s controlPlane) Blob(ctx context.Context, digest release.Digest) (io.ReadCloser, error) {
 	body, err := s.c.Blob(ctx, string(digest))

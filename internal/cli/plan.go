@@ -62,6 +62,7 @@ func (p *program) describePlan(wanted plan.Plan, bound plan.Bound) {
 	p.say("")
 	p.describeRings(wanted)
 	p.say("")
+	p.describeCells(wanted.Cells)
 	p.describeBound(wanted, bound)
 	p.say("")
 	for _, step := range append(bound.Steps, plan.Assumed) {
@@ -84,6 +85,34 @@ func (p *program) describeRings(wanted plan.Plan) {
 	for k, r := range wanted.Rings {
 		p.paragraph(head[k+1], asked(r, wanted.Last(k)))
 	}
+}
+
+// describeCells shows which cells go one after the other.
+func (p *program) describeCells(waves []plan.Wave) {
+	if len(waves) == 0 {
+		return
+	}
+	t := newTable("WAVE", "BEGINS", "CELLS")
+	widest := 0
+	for i, w := range waves {
+		begins := "at once"
+		if i > 0 {
+			begins = "when those before are complete"
+		}
+		if w.After > 0 {
+			begins = "when those before held " + exact(time.Duration(w.After))
+		}
+		t.add(fmt.Sprint(i+1), begins, strings.Join(w.Names, ", "))
+		widest = max(widest, len(w.Names))
+	}
+	t.print(p)
+	p.say("")
+	text := "Rings, harm and budget are of each cell. None exposes anybody while another one cannot be heard, and a trip in one ends it in all."
+	if widest > 1 {
+		text += fmt.Sprintf(" Until they have heard of it, the %d cells of one wave can each harm as much.", widest)
+	}
+	p.paragraph("", text)
+	p.say("")
 }
 
 // padded makes columns of rows, each followed by two spaces.

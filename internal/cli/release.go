@@ -16,7 +16,7 @@ import (
 func (p *program) releaseCommand() *cobra.Command {
 	c := group("release", "Publish, list and verify releases", `
 A release is one immutable version of a component, signed offline by release keys that stay with the publisher.`)
-	c.AddCommand(p.releasePublish(), p.releaseList(), p.releaseShow(), p.releaseVerify())
+	c.AddCommand(p.releasePublish(), p.releaseCopy(), p.releaseList(), p.releaseShow(), p.releaseVerify())
 	return c
 }
 

@@ -35,6 +35,7 @@ running again anywhere. It also works on halted and complete rollouts.`, (*clien
 func (p *program) rolloutStart() *cobra.Command {
 	var start api.StartRollout
 	var watch, blind bool
+	var cells string
 	c := p.leaf(command{
 		use: "start COMPONENT VERSION", short: "Start a rollout of a published release", args: cobra.ExactArgs(2),
 		lists: "firebreak release list",
@@ -43,15 +44,21 @@ Starts a rollout of a published release on the plan that was signed with it, or 
 or faster. A component has at most one rollout under way. On a plan that needs several people to agree, emergency plans
 above all, nobody gets the release before 'firebreak rollout approve'.
 
+With --cells it is started in every control plane of a file, each of which waits for its turn as the plan says. Where it runs already it
+is left alone, so the same command mends a start that reached only some of them.
+
 For people it first says what to expect, from a short simulation on the fleet as it is now: see 'firebreak plan simulate'.`,
 		example: "firebreak rollout start sensor-content 2\nfirebreak rollout start sensor-content 2 --plan careful --reason 'CVE-2026-1' --watch",
 		ids:     p.componentNames,
 		run: func(ctx context.Context, args []string) error {
+			start.Component, start.Version = args[0], args[1]
+			if cells != "" {
+				return p.startCells(ctx, cells, start)
+			}
 			c, err := p.connect()
 			if err != nil {
 				return err
 			}
-			start.Component, start.Version = args[0], args[1]
 			if !blind && !p.json {
 				p.predict(ctx, c, start)
 			}
@@ -71,6 +78,7 @@ For people it first says what to expect, from a short simulation on the fleet as
 	flags := c.Flags()
 	flags.StringVar(&start.Plan, "plan", "", "stored plan (default: the one signed with the release)")
 	flags.StringVar(&start.Reason, "reason", "", "why, for the record")
+	flags.StringVar(&cells, "cells", "", "start it in every cell of this file (see docs/cells.md)")
 	flags.BoolVar(&watch, "watch", false, "watch it until it ends")
 	flags.BoolVar(&blind, "no-prediction", false, "start at once, without the simulation of 2 s at most")
 	return c

@@ -17,6 +17,7 @@ import (
 
 	"github.com/firebreak-dev/firebreak/internal/cli"
 	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/backup/backuptest"
 	"github.com/firebreak-dev/firebreak/internal/control/server/servertest"
 )
 
@@ -53,6 +54,7 @@ type worldKey struct{}
 //
 //	exits CODE firebreak ARGS...    runs the command and wants that exit code
 //	world COMMAND ARGS...           see the function world
+//	installation DIR                makes a data directory that a server has open
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -66,7 +68,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("FIREBREAK_KEYS", filepath.Join(env.WorkDir, "keys"))
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits, "world": world},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits": exits, "world": world,
+			"installation": func(ts *testscript.TestScript, _ bool, args []string) { backuptest.In(t, ts.MkAbs(args[0])) },
+		},
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 
 func (p *program) tokenCommand() *cobra.Command {
 	c := group("token", "Create, list and revoke tokens of operators and of hosts that join", `
-Operator tokens open the operator port. Join tokens turn a host into an endpoint of a tenant; they are good for one
+Operator tokens open the operator port. A peer token, for the control plane of another cell, opens only how releases stand. Join tokens turn a host into an endpoint of a tenant; they are good for one
 host and a day unless you say otherwise. The control plane keeps only hashes: a secret is shown once.`)
 	c.AddCommand(p.tokenCreate(), p.tokenList(), p.tokenRevoke())
 	return c
@@ -41,7 +41,7 @@ func (p *program) tokenCreate() *cobra.Command {
 		},
 	})
 	flags := c.Flags()
-	flags.StringVar(&wanted.Kind, "kind", "join", "join or operator")
+	flags.StringVar(&wanted.Kind, "kind", "join", "join, operator or peer (another control plane's, which may only read how releases stand)")
 	flags.StringVar(&wanted.Tenant, "tenant", "", `tenant of whoever joins with it (default "default")`)
 	flags.StringVar(&wanted.Note, "note", "", "whose it is; operators appear under it in records")
 	flags.StringVar(&wanted.TTL, "ttl", "", "how long it is valid, as 24h (default: join 24h, operator for ever)")

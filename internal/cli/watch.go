@@ -321,6 +321,7 @@ func (p *program) frame(r api.Rollout, now time.Time) []string {
 		fmt.Sprintf("evidence %s E %s (amber %s, trip %s) %s", gauge(r.Evidence, r.Amber, r.Trip), evidence(r.Evidence), evidence(r.Amber),
 			evidence(r.Trip), style.outcome(r.Alarm)))
 	lines = append(lines, trouble(r, width)...)
+	lines = append(lines, cellLines(r, width)...)
 	lines = append(lines, wrap(reasonLabel(r), r.Waiting.Text, width)...)
 	if r.Incident != "" {
 		lines = append(lines, style.red("incident "+r.Incident)+": firebreak incident show "+r.Incident)

@@ -10,10 +10,12 @@ import (
 	"testing"
 
 	"github.com/firebreak-dev/firebreak/internal/demo"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 )
 
 // The whole product as its users get it: real binaries, real processes, real crashes.
 func TestDemo(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts many processes")

@@ -172,6 +172,7 @@ func (h *host) open() (*agent.Agent, func(), error) {
 		Clock: h.clock, Log: slog.New(slog.NewTextHandler(h.log, nil)), Random: rand.New(rand.NewPCG(seed, seed)),
 		Attributes: api.Attributes{Site: "here"}, Platform: "linux/amd64", Boot: "boot",
 		KeepIdentity: func(context.Context, time.Time) (bool, error) { return false, nil },
+		Events:       h.line.Events, LeastPoll: 10 * time.Millisecond,
 	})
 	return a, func() { client.Close(); _ = memory.Close() }, err
 }
@@ -246,6 +247,13 @@ func (l *line) Directive(ctx context.Context, name string) ([]byte, error) {
 		data = l.envelope(data)
 	}
 	return data, err
+}
+
+func (l *line) Events(ctx context.Context, heard func(look bool)) error {
+	if err := l.ok(); err != nil {
+		return err
+	}
+	return l.Client.Events(ctx, heard)
 }
 
 func (l *line) Metadata(ctx context.Context, name string) ([]byte, error) {

@@ -21,11 +21,13 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk/disktest"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 )
 
 // The control plane is killed at any moments of a good and of a bad rollout, and started again each time. The outcome is the same as if
 // nothing had happened, and no report that a host was told is stored is lost.
 func TestServerKilledAnywhere(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	const fleetSize, seed = 8, 20240719
 	kills := 9
@@ -271,6 +273,7 @@ const (
 
 // An agent dies before any change of its file system, during a good update. Its successor ends where it would have.
 func TestAgentKilledAtEveryChangeOfAGoodUpdate(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	n, stride := changes(goodChanges, 1)
 	p, hosts := fleetOf(t, n)
@@ -289,6 +292,7 @@ func TestAgentKilledAtEveryChangeOfAGoodUpdate(t *testing.T) {
 
 // The same during a bad update: wherever the agent dies, the host ends on the old release, and the harm is told.
 func TestInvariantI5AgentKilledAtEveryChangeOfABadUpdate(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	n, stride := changes(badChanges, 1)
 	p, hosts := fleetOf(t, n)
@@ -310,6 +314,7 @@ func TestInvariantI5AgentKilledAtEveryChangeOfABadUpdate(t *testing.T) {
 // The disk fills up before any change, in download, staging and activation, and stays full: the host runs the old release or the new one,
 // says why it does not get further, and gets further once there is space.
 func TestDiskFullAtEveryChange(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	n, stride := changes(goodChanges, 2)
 	p, hosts := fleetOf(t, n)

@@ -20,6 +20,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/journal"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 	"github.com/firebreak-dev/firebreak/internal/publisher"
 )
 
@@ -239,6 +240,7 @@ func TestComponentRemovedUnderTheAgent(t *testing.T) {
 
 // Somebody removes the last-known-good slot while another release is proved: what harms is left nevertheless, for nothing if need be.
 func TestInvariantI5SlotsEditedByHand(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	p, hosts := settled(t, 1)
 	h := hosts[0]

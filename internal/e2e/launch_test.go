@@ -18,6 +18,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/guard"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 )
 
 // programs builds the real ones, once for all tests; TestMain removes them.
@@ -94,6 +95,7 @@ func (h *launched) knows() bootguard.Entry {
 // A released agent that is good takes over; one that crashes at once is gone from by the launcher, refused, and reported by the good one.
 // All programs are the real ones.
 func TestABadAgentHealsByItself(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	p := newPlane(t)
 	p.owns(component.Agent, release.Agent)

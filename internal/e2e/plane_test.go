@@ -114,6 +114,7 @@ type plane struct {
 	outside        bool // a process of its own
 	process        *exec.Cmd
 	stopInside     func()
+	change         func(*app.Options) // of a control plane in this process; may be nil
 }
 
 const sensor = "sensor-content"
@@ -238,6 +239,9 @@ func (p *plane) startInside(out io.Writer) {
 	o.Operators, o.Agents = p.addresses[0], p.addresses[1]
 	if p.poll[0] > 0 {
 		o.PollIdle, o.PollActive = p.poll[0], p.poll[1]
+	}
+	if p.change != nil {
+		p.change(&o)
 	}
 	var a *app.App
 	eventually(p.t, "the control plane to start", func() (err error) {
@@ -432,6 +436,10 @@ func (w wire) HasBlob(ctx context.Context, digest release.Digest) (bool, error) 
 
 func (w wire) Upload(ctx context.Context, digest release.Digest, size int64, r io.Reader) error {
 	return inHouse(w.c.UploadBlob(ctx, string(digest), size, r, nil))
+}
+
+func (w wire) PutDelta(ctx context.Context, artifact release.Digest, d api.Delta) error {
+	return inHouse(w.c.PutDelta(ctx, string(artifact), d))
 }
 
 func (w wire) Blob(ctx context.Context, digest release.Digest) (io.ReadCloser, error) {

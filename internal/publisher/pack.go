@@ -13,10 +13,10 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/firebreak-dev/firebreak/internal/delta"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 )
@@ -34,10 +34,10 @@ type Packed struct {
 
 // entry is one file or directory of a tar.
 type entry struct {
-	name string // slash-separated, relative; directories end in a slash
-	path string
-	mode int64
-	size int64
+	name    string // slash-separated, relative; directories end in a slash
+	path    string
+	program bool // a file that may be executed
+	size    int64
 }
 
 // Pack describes the artifact that a file or directory is. The same content gives the same bytes everywhere: a tar's entries are sorted,
@@ -81,10 +81,7 @@ func (p Packed) Write(ctx context.Context, w io.Writer) error {
 	}
 	archive := tar.NewWriter(w)
 	for _, e := range p.entries {
-		header := &tar.Header{Name: e.name, Mode: e.mode, Size: e.size, ModTime: time.Unix(0, 0), Typeflag: tar.TypeReg}
-		if strings.HasSuffix(e.name, "/") {
-			header.Typeflag = tar.TypeDir
-		}
+		header := delta.TarHeader(e.name, e.size, e.program)
 		if err := archive.WriteHeader(header); err != nil {
 			return fmt.Errorf("pack %s: %w", e.path, err)
 		}
@@ -121,7 +118,7 @@ func list(ctx context.Context, root string) ([]entry, error) {
 		if err != nil {
 			return err
 		}
-		e := entry{name: filepath.ToSlash(rel), path: at, mode: 0o755}
+		e := entry{name: filepath.ToSlash(rel), path: at}
 		if why := unfit(e.name, d.Type(), folded); why != "" {
 			problems = append(problems, fault.Problem{Path: e.name, Message: why})
 			return nil
@@ -135,9 +132,7 @@ func list(ctx context.Context, root string) ([]entry, error) {
 			}
 			files++
 			e.size = info.Size()
-			if info.Mode()&0o111 == 0 {
-				e.mode = 0o644
-			}
+			e.program = info.Mode()&0o111 != 0
 		}
 		entries = append(entries, e)
 		return nil

@@ -43,9 +43,11 @@ type Published struct {
 	Submission api.Submission   `json:"submission"`
 	Before     bool             `json:"before,omitempty"`   // the very same was already published, or waits for signatures
 	Restored   []string         `json:"restored,omitempty"` // artifacts of such a release that the server had lost or damaged
+	Deltas     []Delta          `json:"deltas,omitempty"`
+	NoDeltas   string           `json:"no_deltas,omitempty"` // why there are no more of them; the release is published all the same
 }
 
-// Publish packs, validates, uploads, signs and submits a release. A validator's no stops it before anything is sent. Publishing the same
+// Publish packs, validates, uploads, signs and submits a release, and then makes deltas that lead to it. A validator's no stops it before anything is sent. Publishing the same
 // content again under the same version only uploads what the server lost of it; other content under the same version is a Conflict, and so
 // is another version while one waits for signatures.
 func (p *Publisher) Publish(ctx context.Context, o PublishOptions) (Published, error) {
@@ -91,7 +93,11 @@ func (p *Publisher) Publish(ctx context.Context, o PublishOptions) (Published, e
 	if err != nil {
 		return Published{}, fmt.Errorf("publish %s %s: %w", o.Component, o.Version, err)
 	}
-	return Published{Manifest: m, Digest: release.DigestOf(manifest), Submission: submission}, nil
+	done := Published{Manifest: m, Digest: release.DigestOf(manifest), Submission: submission}
+	if done.Deltas, err = p.deltas(ctx, v, m, packed); err != nil {
+		done.NoDeltas = err.Error()
+	}
+	return done, nil
 }
 
 // draft packs the sources and writes the manifest, but for the verdicts.

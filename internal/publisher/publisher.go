@@ -45,6 +45,8 @@ type Blobs interface {
 	Upload(ctx context.Context, digest release.Digest, size int64, r io.Reader) error
 	// Blob opens the bytes with that digest; the caller checks and closes them.
 	Blob(ctx context.Context, digest release.Digest) (io.ReadCloser, error)
+	// PutDelta announces an uploaded delta that leads to an artifact.
+	PutDelta(ctx context.Context, artifact release.Digest, d api.Delta) error
 }
 
 // Progress tells how far an upload is. It is called from the uploading goroutine.

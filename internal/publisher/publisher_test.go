@@ -40,6 +40,9 @@ type server struct {
 	blobs *repositorytest.Blobs
 	// forge, if not nil, changes what the server says.
 	forge func(name string, data []byte) []byte
+
+	deltas   []api.DeltaOf
+	noDeltas bool // it takes none
 }
 
 func (s *server) MetadataFile(ctx context.Context, name string) ([]byte, error) {

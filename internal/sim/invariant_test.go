@@ -8,9 +8,18 @@ import (
 
 	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 )
 
-var seeds = flag.Int("seeds", 150, "small fleets on which the invariants are tested; 10,000 in a nightly run")
+var seeds = flag.Int("seeds", usual(), "small fleets on which the invariants are tested; 10,000 in a nightly run")
+
+// usual is how many fleets make test plays, or fewer where it has to be quick.
+func usual() int {
+	if fulltest.Asked() {
+		return 150
+	}
+	return 20
+}
 
 // seen counts what the stories showed: an invariant that was never in danger proves nothing.
 type seen struct {

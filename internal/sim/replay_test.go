@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 )
 
 // entry is a step as it is stored, and the state after it.
@@ -44,6 +45,7 @@ func effectsOf(t *testing.T, effects []rollout.Effect) []byte {
 // I10: the stored events of a simulated rollout, replayed from the zero state, give the same states and the same effects. Refusals are left
 // out of the replay, because they are never stored: they change nothing.
 func TestReplay(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	tripped, held, completed, amber := 0, 0, 0, 0
 	for seed := range uint64(max(100, *seeds/10)) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 	"github.com/firebreak-dev/firebreak/internal/sim"
 )
 
@@ -19,6 +20,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.golden")
 // A run is a function of scenario, plan and seed: the same again, and the same on a machine with other floating-point units and another
 // release of Go. The results of a few are kept.
 func TestSameOnAnyMachine(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	var text strings.Builder
 	for seed := range uint64(12) {

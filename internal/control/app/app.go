@@ -2,18 +2,14 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/base32"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,36 +17,47 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
-	"github.com/firebreak-dev/firebreak/internal/control/blob/disk"
+	"github.com/firebreak-dev/firebreak/internal/control/admission"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/oci"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/upload"
 	"github.com/firebreak-dev/firebreak/internal/control/ca"
-	"github.com/firebreak-dev/firebreak/internal/control/engine"
-	"github.com/firebreak-dev/firebreak/internal/control/gate"
+	"github.com/firebreak-dev/firebreak/internal/control/health"
 	"github.com/firebreak-dev/firebreak/internal/control/ingest"
-	"github.com/firebreak-dev/firebreak/internal/control/notify"
+	"github.com/firebreak-dev/firebreak/internal/control/metrics"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
+	"github.com/firebreak-dev/firebreak/internal/control/replica"
 	"github.com/firebreak-dev/firebreak/internal/control/repository"
 	"github.com/firebreak-dev/firebreak/internal/control/server"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
-	"github.com/firebreak-dev/firebreak/internal/control/store/sqlite"
-	"github.com/firebreak-dev/firebreak/internal/control/web"
-	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 )
 
 // Options are what an installation needs to know.
 type Options struct {
-	Data       string   // data directory; made if it is not there
-	Operators  string   // address of operators and console; must be loopback
-	Agents     string   // address of agents
-	AgentHosts []string // further names and addresses of the agent port
-	Prometheus string   // base URL of the Prometheus that answers the queries of gates; empty: none does
-	GateHosts  []string // "host" or "host:port" that the HTTP checks of gates may ask
-	PollIdle   time.Duration
-	PollActive time.Duration
-	Grace      time.Duration // hosts get to be heard again after a start, before their silence counts or rings open; 0 means what suits agents
-	Version    string
-	Out        io.Writer // words for people at the first start
-	Log        *slog.Logger
-	Clock      clock.Clock
+	Data            string        // data directory; made if it is not there
+	Database        string        // URL of a PostgreSQL database that replicas share; empty: a SQLite file in the data directory
+	Keys            string        // directory of the authority's and the director's keys, the same for all replicas; empty: in the data directory
+	Blobs           string        // URL of an S3-compatible bucket, as s3://bucket/prefix?endpoint=...; empty: in the data directory
+	Replica         string        // name of this replica in logs; empty: the host's name
+	Downloads       int64         // bytes a second of all downloads together; 0: no limit
+	TenantDownloads int64         // bytes a second of one tenant\'s downloads; 0: no limit
+	Private         string        // address for metrics and profiles; must be loopback or reached by nobody else; empty: none
+	Operators       string        // address of operators and console; must be loopback
+	Agents          string        // address of agents
+	AgentHosts      []string      // further names and addresses of the agent port
+	Prometheus      string        // base URL of the Prometheus that answers the queries of gates; empty: none does
+	GateHosts       []string      // "host" or "host:port" that the HTTP checks of gates may ask
+	Cell            string        // name of this control plane among the cells of plans; empty: it is none
+	Peers           []string      // control planes of other cells, as "us=https://us.example.net:7080"
+	PeerEvery       time.Duration // how often peers are asked how a release stands; four times as long an answer is good; 0 means what suits regions
+	PeerTokens      string        // file with their tokens, one "us fb_peer_..." a line; empty: there are no peers
+	PollIdle        time.Duration
+	PollActive      time.Duration
+	Grace           time.Duration // hosts get to be heard again after a start, before their silence counts or rings open; 0 means what suits agents
+	Life            time.Duration // for how long a leader that is not heard from goes on leading; 0 means ten seconds
+	Version         string
+	Out             io.Writer // words for people at the first start
+	Log             *slog.Logger
+	Clock           clock.Clock
 }
 
 // App is a control plane. New opens it and listens; Run serves until its context ends; Close gives everything back.
@@ -59,13 +66,22 @@ type App struct {
 	store    *store.Store
 	fleet    *registry.Registry
 	ca       *ca.CA
-	repo     *repository.Repository
-	engine   *engine.Engine
+	blobs    blobs
+	keys     repository.Keys
+	repo     *repository.Repository // reads; what writes to it is the leader's
+	replica  *replica.Replica
 	ingest   *ingest.Ingest
+	door     *admission.Door // of the agent port
+	entrance *admission.Desk
+	health   *health.Health
+	metrics  *metrics.Metrics
 	started  time.Time
 	operator net.Listener
 	agents   net.Listener
-	servers  []*http.Server
+	served   []served
+	desk     *upload.Desk
+	catalog  *oci.Catalogue
+	garbage  *server.Collector
 	closers  []func() error // last opened, first closed
 }
 
@@ -79,102 +95,24 @@ const (
 	freshness     = time.Hour
 	refresh       = time.Minute
 	drainWithin   = 5 * time.Second
+	noticeTime    = 2 * time.Second // in which load balancers see that a replica drains
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = 10 * time.Minute // artifacts are large and lines are slow
 	idleTimeout   = 30 * time.Second
+	life          = 10 * time.Second // of the lead: no replica decides for so long after a leader died
+	streams       = 10_000           // lines to exposed hosts: some 45 kB each
+	agentBody     = 30 * time.Second // in which what a host says must have come: 256 kB at most
+	slowest       = 4 << 10          // bytes a second: a reader of a download that takes less is cut off
+	leastRoom     = 256 << 20        // bytes on the disk of the data directory
 )
 
 // New opens the data directory, loads what is stored, takes in what was acknowledged but not decided on, and listens.
 func New(ctx context.Context, o Options) (*App, error) {
-	a := &App{Options: o, fleet: registry.New(), started: o.Clock.Now()}
+	a := &App{Options: o.withDefaults(), fleet: registry.New(), started: o.Clock.Now()}
 	if err := a.open(ctx); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
-}
-
-// open is the wiring: one place where everything meets, read from top to bottom.
-func (a *App) open(ctx context.Context) error {
-	if err := loopback(a.Operators); err != nil {
-		return err
-	}
-	var err error
-	if a.store, err = sqlite.Open(ctx, filepath.Join(a.Data, "firebreak.db")); err != nil {
-		return err
-	}
-	a.closers = append(a.closers, a.store.Close)
-	blobs, err := disk.Open(filepath.Join(a.Data, "blobs"))
-	if err != nil {
-		return err
-	}
-	keyDir := filepath.Join(a.Data, "keys")
-	if a.ca, err = ca.Open(keyDir, a.Clock); err != nil {
-		return err
-	}
-	keys, err := repository.OpenKeys(keyDir, rand.Reader)
-	if err != nil {
-		return err
-	}
-	a.repo, err = repository.New(repository.Options{
-		Store: a.store, Blobs: blobs, Keys: keys, Policy: a.policy, Clock: a.Clock, Log: component(a.Log, "repository"),
-	})
-	if err != nil {
-		return err
-	}
-	rows, err := a.store.Endpoints(ctx, "", 0)
-	if err != nil {
-		return err
-	}
-	ingest.Load(rows, a.fleet)
-	gates, err := gate.New(gate.Options{Prometheus: a.Prometheus, Allowed: a.GateHosts, Clock: a.Clock})
-	if err != nil {
-		return err
-	}
-	a.engine, err = engine.New(ctx, engine.Options{
-		Store: a.store, Settings: a.store, Releases: a.store, Directives: a.store, Fleet: a.fleet, Signer: a.repo, Gates: gates,
-		Notifier: notify.Log{Logger: component(a.Log, "notify")}, Clock: a.Clock, Log: component(a.Log, "engine"), NewID: newID,
-		Tick: tick, Grace: a.PollIdle + cmp.Or(a.Grace, grace), Reach: reach, Hearing: 3*a.PollIdle + hearing, Freshness: freshness,
-	})
-	if err != nil {
-		return err
-	}
-	a.ingest = ingest.New(ingest.Options{
-		Store: a.store, Engine: a.engine, CA: a.ca, Metadata: a.repo, Blobs: blobs, Fleet: a.fleet, Clock: a.Clock,
-		Log: component(a.Log, "ingest"), PollIdle: a.PollIdle, PollActive: a.PollActive, Flush: flush,
-	})
-	operators := server.New(server.Options{
-		Tokens: a.store, Fleet: a.store, Components: a.store, Plans: a.store, Releases: a.store, Records: a.store, Engine: a.engine,
-		Freezes: a.engine, Repository: a.repo, Blobs: blobs, Live: a.fleet, About: a.about, Web: web.Handler(), Random: rand.Reader,
-		Clock: a.Clock, Log: component(a.Log, "server"),
-	})
-	return a.listen(ctx, operators)
-}
-
-func (a *App) listen(ctx context.Context, operators http.Handler) error {
-	var err error
-	var config net.ListenConfig
-	if a.operator, err = config.Listen(ctx, "tcp", a.Operators); err != nil {
-		return fault.New(fault.Unavailable, "listen for operators on %s: %w", a.Operators, err).Hint("choose another address with --listen-operator")
-	}
-	a.closers = append(a.closers, ignoreClosed(a.operator.Close))
-	listener, err := config.Listen(ctx, "tcp", a.Agents)
-	if err != nil {
-		return fault.New(fault.Unavailable, "listen for agents on %s: %w", a.Agents, err).Hint("choose another address with --listen-agents")
-	}
-	a.closers = append(a.closers, ignoreClosed(listener.Close))
-	certificates := &serverCertificate{ca: a.ca, clock: a.Clock, hosts: a.hosts(listener)}
-	a.agents = tls.NewListener(listener, &tls.Config{
-		MinVersion: tls.VersionTLS13, GetCertificate: certificates.get, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: a.ca.Pool(),
-		NextProtos: []string{"http/1.1"},
-	})
-	quiet := slog.NewLogLogger(component(a.Log, "http").Handler(), slog.LevelDebug)
-	for _, handler := range []http.Handler{operators, a.ingest.Handler()} {
-		a.servers = append(a.servers, &http.Server{
-			Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: bodyTimeout, IdleTimeout: idleTimeout,
-			MaxHeaderBytes: 16 << 10, ErrorLog: quiet,
-		})
-	}
-	return nil
 }
 
 // Run serves until ctx ends, then drains. It owns every goroutine of the control plane and waits for all of them.
@@ -183,44 +121,35 @@ func (a *App) Run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.engine.Run(ctx) })
+	group.Go(func() error { return a.replica.Run(ctx) })
 	group.Go(func() error { return a.ingest.Run(ctx) })
-	group.Go(func() error { return a.refresh(ctx) })
-	for i, listener := range []net.Listener{a.operator, a.agents} {
-		group.Go(func() error {
-			if err := a.servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
+	group.Go(func() error { return a.entrance.Run(ctx) })
+	group.Go(func() error { return a.mindLoad(ctx) })
+	group.Go(func() error { return a.health.Run(ctx) })
+	for _, s := range a.served {
+		group.Go(s.run)
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
-		defer cancel()
-		for _, s := range a.servers {
-			if s.Shutdown(drain) != nil {
-				_ = s.Close()
-			}
-		}
+		a.drain(context.WithoutCancel(ctx))
 		return nil
 	})
 	a.Log.InfoContext(ctx, "listening", slog.String("operators", a.OperatorURL()), slog.String("agents", a.AgentURL()))
 	return group.Wait()
 }
 
-// refresh keeps what is signed online fresh. Before the publisher has made a root there is nothing to sign.
-func (a *App) refresh(ctx context.Context) error {
-	a.refreshOnce(ctx)
-	for a.Clock.Sleep(ctx, refresh) == nil {
-		a.refreshOnce(ctx)
+// drain sends no more hosts here, and lets the requests that are under way end.
+func (a *App) drain(ctx context.Context) {
+	a.health.Drain()
+	if len(a.Database) > 0 { // a load balancer is told first, and sends nobody here any more
+		_ = a.Clock.Sleep(ctx, noticeTime)
 	}
-	return nil
-}
-
-func (a *App) refreshOnce(ctx context.Context) {
-	if err := a.repo.Refresh(ctx, a.Clock.Now()); err != nil && ctx.Err() == nil {
-		a.Log.ErrorContext(ctx, "refresh the repository's metadata", slog.Any("error", err))
+	ctx, cancel := context.WithTimeout(ctx, drainWithin)
+	defer cancel()
+	for _, s := range a.served {
+		if s.server.Shutdown(ctx) != nil {
+			_ = s.server.Close()
+		}
 	}
 }
 
@@ -251,30 +180,6 @@ func (a *App) about(context.Context) (api.Status, error) {
 func (a *App) policy(ctx context.Context, name string) (repository.ComponentPolicy, error) {
 	c, err := a.store.Component(ctx, name)
 	return repository.ComponentPolicy{Kind: c.Kind, ValidationRequired: c.Validation != "none"}, err
-}
-
-// hosts are the names on the agent port's certificate.
-func (a *App) hosts(l net.Listener) []string {
-	hosts := append([]string{"localhost", "127.0.0.1", "::1"}, a.AgentHosts...)
-	if host, _, err := net.SplitHostPort(l.Addr().String()); err == nil {
-		if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() {
-			hosts = append(hosts, host)
-		}
-	}
-	return hosts
-}
-
-// loopback refuses to show bearer tokens to a network.
-func loopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fault.New(fault.Invalid, "listen for operators on %q: %w", address, err).Hint("write it as 127.0.0.1:7080")
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return fault.New(fault.Invalid, "listen for operators on %q: tokens would cross the network in clear text", address).
-		Hint("bind to loopback, and put a proxy with TLS in front")
 }
 
 func component(log *slog.Logger, name string) *slog.Logger {

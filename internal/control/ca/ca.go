@@ -5,6 +5,7 @@ package ca
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -122,6 +123,9 @@ func create(dir, path string, now time.Time) ([]byte, error) {
 // Certificate is the authority's own certificate, DER.
 func (c *CA) Certificate() []byte { return c.cert.Raw }
 
+// Expires is when the authority's own certificate does.
+func (c *CA) Expires() time.Time { return c.cert.NotAfter }
+
 // Fingerprint is what a host compares when it joins.
 func (c *CA) Fingerprint() string {
 	sum := sha256.Sum256(c.cert.Raw)
@@ -170,6 +174,25 @@ func (c *CA) SignEndpoint(csr []byte) (der []byte, id fleet.EndpointID, err erro
 		return nil, "", fmt.Errorf("sign the certificate of %s: %w", id, err)
 	}
 	return der, id, nil
+}
+
+// TicketKeys are the keys of TLS session tickets at a time: those of that day, by which new tickets are sealed, and of the days before and
+// after. They follow from the authority's key, so that all replicas have the same, and a host resumes its session at any of them.
+func (c *CA) TicketKeys(at time.Time) [][32]byte {
+	secret, err := c.key.Bytes()
+	if err != nil {
+		return nil // not of a key that was read
+	}
+	keys := make([][32]byte, 0, 3)
+	for _, days := range []int{0, -1, 1} {
+		day := at.UTC().AddDate(0, 0, days).Format(time.DateOnly)
+		key, err := hkdf.Key(sha256.New, secret, nil, "firebreak session tickets of "+day, 32)
+		if err != nil {
+			return nil
+		}
+		keys = append(keys, [32]byte(key))
+	}
+	return keys
 }
 
 // SignServer makes a certificate for the agent port under these names and addresses, with a key of its own that is kept nowhere.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -232,4 +233,54 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := ca.Open(filepath.Join(dir, "ca.pem"), clock.At(start())); err == nil {
 		t.Error("got no error for a directory that is a file")
 	}
+}
+
+// Replicas with one authority take each other's session tickets, and those of yesterday and tomorrow: clocks and days differ.
+func TestTicketKeysAreSharedAndChangeByDay(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	one, two, other := open(t, dir), open(t, dir), open(t, t.TempDir())
+	day := 24 * time.Hour
+	today := one.TicketKeys(start())
+	if len(today) != 3 || !slices.Equal(today, two.TicketKeys(start().Add(time.Hour).In(time.FixedZone("", 3600)))) {
+		t.Errorf("got %d keys, and others at another replica an hour later, want the same three", len(today))
+	}
+	tomorrow := one.TicketKeys(start().Add(day))
+	if today[0] == tomorrow[0] || !slices.Contains(tomorrow, today[0]) || !slices.Contains(today, tomorrow[0]) {
+		t.Error("got the keys of two days that follow each other, want another one on top, and each accepted on the other day")
+	}
+	if slices.Contains(one.TicketKeys(start().Add(2*day)), today[0]) || slices.Contains(other.TicketKeys(start()), today[0]) {
+		t.Error("got a key accepted two days later, or by another authority")
+	}
+}
+
+// FuzzSignEndpoint sends anything as a certificate request: what is signed is for the key in it, and for nothing else.
+func FuzzSignEndpoint(f *testing.F) {
+	c, err := ca.Open(f.TempDir(), clock.At(start()))
+	if err != nil {
+		f.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "x"}}, key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte{0x30, 0x82, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, csr []byte) {
+		der, id, err := c.SignEndpoint(csr)
+		if err != nil {
+			if kind := fault.KindOf(err); kind == fault.Internal || der != nil {
+				t.Errorf("got %v of kind %s, want it to be the sender's fault", err, kind)
+			}
+			return
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil || ca.EndpointOf(cert) != id || cert.IsCA || len(cert.DNSNames)+len(cert.IPAddresses)+len(cert.URIs) > 0 {
+			t.Errorf("got a certificate of %s with names, or that cannot be read: %v", id, err)
+		}
+	})
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
@@ -21,7 +23,26 @@ type board struct {
 	publishing sync.Mutex // one directive at a time, from its draft until it is stored
 	mu         sync.RWMutex
 	components map[string]*notice
+	floor      int64 // sequences of components without a directive begin above it
+	grants     map[string]*sync.RWMutex
 }
+
+// granting is the lock that keeps grants and recalls of a component apart: leases are decided on and stored under its read side, a recall is
+// stored and known under the other. So no lease is stored after a recall by another rollout of the same release.
+func (b *board) granting(component string) *sync.RWMutex {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l, ok := b.grants[component]
+	if !ok {
+		l = &sync.RWMutex{}
+		b.grants[component] = l
+	}
+	return l
+}
+
+// floorKey names, among the settings, the number above which a restored installation begins to count: what endpoints saw of components that
+// the backup did not have.
+const floorKey = "directive_floor"
 
 type notice struct {
 	rollouts  map[rollout.ID]listed
@@ -41,13 +62,15 @@ type listed struct {
 	order  int64
 }
 
-func newBoard() *board { return &board{components: map[string]*notice{}} }
+func newBoard() *board {
+	return &board{components: map[string]*notice{}, grants: map[string]*sync.RWMutex{}}
+}
 
 // of returns the notice of a component, a new one if need be; the caller holds the lock.
 func (b *board) of(component string) *notice {
 	n, ok := b.components[component]
 	if !ok {
-		n = &notice{rollouts: map[rollout.ID]listed{}, barred: map[release.Digest]bool{}}
+		n = &notice{rollouts: map[rollout.ID]listed{}, barred: map[release.Digest]bool{}, tried: b.floor}
 		b.components[component] = n
 	}
 	return n
@@ -188,6 +211,20 @@ func (e *Engine) loadBoard(ctx context.Context) error {
 	return nil
 }
 
+func (e *Engine) loadFloor(ctx context.Context) error {
+	text, err := e.Settings.Setting(ctx, floorKey)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("load where directives begin: %w", err)
+	}
+	if e.board.floor, err = strconv.ParseInt(text, 10, 64); err != nil {
+		return fault.New(fault.Internal, "load where directives begin: what is stored cannot be read: %w", err)
+	}
+	return nil
+}
+
 // publish signs and stores a new directive for the component. When it fails the directive is stale, and [Engine.renew] tries again.
 func (e *Engine) publish(ctx context.Context, component string) error {
 	e.board.publishing.Lock()
@@ -203,6 +240,9 @@ func (e *Engine) publish(ctx context.Context, component string) error {
 		return fmt.Errorf("publish directive %d of %s: %w", d.Sequence, component, err)
 	}
 	e.board.hang(row)
+	if e.Nudge != nil {
+		e.Nudge(component)
+	}
 	return nil
 }
 

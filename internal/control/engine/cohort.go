@@ -133,7 +133,7 @@ func (e *Engine) tell(ctx context.Context, r *entry) error {
 	for len(r.watched.findings) > 0 {
 		finding := r.watched.findings[0]
 		finding.At = stamp(e.Clock.Now())
-		if _, err := e.step(ctx, r, finding, nil); err != nil {
+		if _, err := e.step(ctx, r, finding); err != nil {
 			return err
 		}
 	}

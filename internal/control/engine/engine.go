@@ -5,7 +5,7 @@
 // second engine on the same database would get a conflict, not a second decision. After a commit that failed the engine reads what is
 // stored before it decides on that rollout again: a failing disk may have kept what it said it could not.
 //
-// Locks are taken in this order: starting, drain or that of setting freezes; a rollout's, one at a time; the board's two. The engine's own
+// Locks are taken in this order: starting, that of drains or that of setting freezes; a rollout's, one at a time; the board's two. The engine's own
 // mu and a rollout's deadlines and answers have locks that are held over no I/O and under which no other is taken, so that a check-in that
 // changes nothing waits for no commit.
 package engine
@@ -35,15 +35,23 @@ import (
 type Store interface {
 	Commit(ctx context.Context, c store.Commit) error
 	Rollouts(ctx context.Context, component string, limit int) ([]store.Rollout, error)
+	// Await returns once no write of a rollout is under way any more that began before.
+	Await(ctx context.Context, id rollout.ID) error
 	Leases(ctx context.Context, id rollout.ID) ([]store.Lease, error)
+	Events(ctx context.Context, id rollout.ID, after int64, limit int) ([]store.Event, error)
 	UntakenReports(ctx context.Context, after int64, limit int) ([]store.Report, error)
 	MarkTaken(ctx context.Context, key store.ReportKey) error
 }
 
 // Settings keeps small named values.
 type Settings interface {
-	Setting(ctx context.Context, key string) (string, error) // fault.NotFound if it was never set
+	SettingReader
 	PutSetting(ctx context.Context, key, value string) error
+}
+
+// SettingReader reads small named values.
+type SettingReader interface {
+	Setting(ctx context.Context, key string) (string, error) // fault.NotFound if it was never set
 }
 
 // Releases is what the engine needs to know of releases, plans and incidents.
@@ -66,7 +74,7 @@ type Fleet interface {
 	Get(id fleet.EndpointID) (registry.Endpoint, bool)
 	Count(q registry.Question) registry.Census
 	Sizes(component string) registry.Sizes
-	Listen(component string, since, before time.Time, but func(fleet.EndpointID) bool) (heard, known int)
+	Deaf(component string, since, before time.Time, least int, but func(fleet.EndpointID) bool) bool
 	Draw(d registry.Draw) map[string][]fleet.EndpointID
 	Signs(ids []fleet.EndpointID, after time.Time) []registry.Sign
 }
@@ -74,6 +82,12 @@ type Fleet interface {
 // Gates asks what lies outside on behalf of a plan's gates. It may take seconds and is never asked under a lock.
 type Gates interface {
 	Ask(ctx context.Context, gates []evidence.Gate) []evidence.GateResult
+}
+
+// Cells knows how releases stand in other cells. It does no I/O: what it tells was heard before.
+type Cells interface {
+	// Heard tells what is known of a release in those cells, in their order, and sees to it that it is known better the next time.
+	Heard(component string, manifest release.Digest, names []string) []rollout.CellHeard
 }
 
 // Signer signs with the director's online key.
@@ -87,7 +101,14 @@ type Notifier interface {
 	Notify(ctx context.Context, severity, text string)
 }
 
-// Options are the engine's world. All fields are required, but Gates: without them no gate is met.
+// Meter counts answers to wishes. *metrics.Metrics does.
+type Meter interface {
+	Granted()
+	Refused(code string) // one of rollout.WaitCodes, or another word
+}
+
+// Options are the engine's world. All fields are required, but Gates: without them no gate is met; Nudge, and Meter. Cell and Cells
+// may be left out too: then no rollout of a plan with cells starts.
 type Options struct {
 	Store      Store
 	Settings   Settings
@@ -97,6 +118,10 @@ type Options struct {
 	Signer     Signer
 	Notifier   Notifier
 	Gates      Gates
+	Cell       string // name of this control plane among the cells of plans
+	Cells      Cells
+	Nudge      func(component string) // a new directive was published; waits for nobody
+	Meter      Meter                  // nil: nothing is counted
 	Clock      clock.Clock
 	Log        *slog.Logger
 	NewID      func(prefix string) string
@@ -112,7 +137,8 @@ type Options struct {
 type Engine struct {
 	Options
 	starting sync.Mutex // one start at a time, so that two cannot both find a component free
-	drain    sync.Mutex // one drain of reports at a time
+	unsure   unsure
+	drains   drains
 	mu       sync.RWMutex
 	rollouts map[rollout.ID]*entry
 	order    int64 // of the newest rollout
@@ -127,8 +153,11 @@ type Engine struct {
 // New loads every rollout from the store, publishes a directive for each component that has one, and takes in the reports that were
 // stored but not yet decided on. Outstanding leases get the grace: nobody was listening meanwhile.
 func New(ctx context.Context, o Options) (*Engine, error) {
-	e := &Engine{Options: o, rollouts: map[rollout.ID]*entry{}, board: newBoard(), listening: o.Clock.Now()}
+	e := &Engine{Options: o, rollouts: map[rollout.ID]*entry{}, board: newBoard(), listening: o.Clock.Now(), drains: drains{turn: make(chan struct{}, 1)}}
 	e.counted.sizes = map[string]counting{}
+	if err := e.loadFloor(ctx); err != nil {
+		return nil, err
+	}
 	if err := e.adopt(ctx, ""); err != nil {
 		return nil, err
 	}
@@ -148,23 +177,31 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 const loadAtMost = 10_000
 
 // adopt loads the rollouts of a component, or of all if it is empty, that are stored but not known, oldest first. While the engine runs
-// there are none, unless the start of one seemed to fail and did not.
+// there are none, unless the start of one seemed to fail and did not. The leases of those that are long over stay where they are.
 func (e *Engine) adopt(ctx context.Context, component string) error {
 	rows, err := e.Store.Rollouts(ctx, component, loadAtMost)
 	if err != nil {
 		return fmt.Errorf("load the rollouts: %w", err)
 	}
+	var adopted []*entry
 	for _, row := range slices.Backward(rows) {
 		if _, err := e.entry(row.State.ID); err == nil {
 			continue
 		}
-		leases, err := e.Store.Leases(ctx, row.State.ID)
-		if err != nil {
-			return fmt.Errorf("load the leases of rollout %s: %w", row.State.ID, err)
-		}
-		r := load(row, leases, e.Clock.Now(), e.Grace, min(e.Grace, e.Hearing/3))
+		r := newEntry()
+		r.state, r.revision, r.asleep = row.State, row.Revision, true
 		e.add(r)
 		e.board.set(r)
+		adopted = append(adopted, r)
+	}
+	for _, r := range adopted { // now it is known which ones directives name
+		if e.rests(r) {
+			continue
+		}
+		if err := e.hold(ctx, r); err != nil {
+			return err
+		}
+		r.mu.Unlock()
 	}
 	return nil
 }
@@ -196,7 +233,8 @@ func (e *Engine) Start(ctx context.Context, want api.StartRollout, actor string)
 	r := newEntry()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, err := e.step(ctx, r, event, nil); err != nil {
+	if _, err := e.step(ctx, r, event); err != nil {
+		e.unsure.note(want.Component, e.Clock.Now().Add(unsureFor)) // should it be stored after all, it must be known here
 		return api.Rollout{}, err
 	}
 	return e.view(r), nil
@@ -212,6 +250,9 @@ func (e *Engine) Act(ctx context.Context, id string, command rollout.OperatorAct
 	if err != nil {
 		return api.Rollout{}, err
 	}
+	if stops(command.Action) {
+		return e.stop(ctx, r, id, command)
+	}
 	if err = e.hold(ctx, r); err != nil {
 		return api.Rollout{}, err
 	}
@@ -220,8 +261,13 @@ func (e *Engine) Act(ctx context.Context, id string, command rollout.OperatorAct
 		return api.Rollout{}, fault.New(fault.Conflict, "hold rollout %s for %s: it has %d holds already, as many as there may be", id,
 			command.Select, maxHolds).Hint("lift some with 'firebreak rollout unhold %s', or halt the rollout", id)
 	}
+	return e.command(ctx, r, id, command)
+}
+
+// command carries out an operator's command on an entry that the caller holds.
+func (e *Engine) command(ctx context.Context, r *entry, id string, command rollout.OperatorActed) (api.Rollout, error) {
 	command.At = stamp(e.Clock.Now())
-	effects, err := e.step(ctx, r, command, nil)
+	effects, err := e.step(ctx, r, command)
 	if err != nil {
 		return api.Rollout{}, err
 	}

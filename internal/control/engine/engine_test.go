@@ -645,7 +645,7 @@ func TestStuckReportHoldsUpNobodyElse(t *testing.T) {
 	id := w.start("v1", nil)
 	w.lease(id, 1, 2)
 	w.store.hold = func(c store.Commit) error {
-		if c.Report != nil && c.Report.Endpoint == host(1) {
+		if len(c.Reports) > 0 && c.Reports[0].Endpoint == host(1) {
 			return fault.New(fault.Internal, "write: this one cannot be")
 		}
 		return nil

@@ -17,6 +17,8 @@ type entry struct {
 	id        rollout.ID
 	component string
 	due       deadlines
+	asks      asks
+	stop      stop
 	asked     answers         // of the open ring's gates
 	sought    map[string]bool // strata that the open ring must see, at the last census
 	mu        sync.Mutex
@@ -24,29 +26,22 @@ type entry struct {
 	revision  int64
 	leases    map[fleet.EndpointID]store.Lease
 	harmed    map[fleet.EndpointID]time.Time // hosts that reported harm, and when it was known
+	gone      map[fleet.EndpointID]bool      // hosts that said goodbye to their lease
 	tenants   map[fleet.TenantID]share
 	sites     map[string]share
 	watched   watched
 	wake      time.Time // next Woke; zero: none is wanted
 	refusal   rollout.Waiting
-	doubt     *attempt // the decision of which it is not known whether it is stored
+	asleep    bool   // its leases are not in memory: it is long over, and nothing is decided over it
+	doubt     *batch // the decisions of which it is not known whether they are stored
 }
 
 // share is how many hosts of a tenant or site are exposed in a rollout, and how many of them reported harm.
 type share struct{ exposed, harmed int64 }
 
-// attempt is a decision on its way into the store.
-type attempt struct {
-	rollout   rollout.ID
-	component string
-	revision  int64
-	event     rollout.Event
-	effects   []rollout.Effect
-}
-
 func newEntry() *entry {
 	return &entry{
-		leases: map[fleet.EndpointID]store.Lease{}, harmed: map[fleet.EndpointID]time.Time{},
+		leases: map[fleet.EndpointID]store.Lease{}, harmed: map[fleet.EndpointID]time.Time{}, gone: map[fleet.EndpointID]bool{},
 		due: deadlines{
 			at: map[fleet.EndpointID]time.Time{}, extended: map[fleet.EndpointID]int{}, soaks: map[fleet.EndpointID]time.Time{},
 		},
@@ -55,62 +50,87 @@ func newEntry() *entry {
 	}
 }
 
-// load makes an entry of what is stored. A pending lease keeps what was left of its time when the server last decided, plus the grace. The
-// first look comes when the hosts have had time to be heard.
-func load(row store.Rollout, leases []store.Lease, now time.Time, grace, look time.Duration) *entry {
-	r := newEntry()
-	r.replace(row, leases, now.Add(grace))
-	r.watched.resume(leases)
-	if r.ticking() {
-		r.wake = now.Add(look)
-	}
-	return r
-}
-
-// replace takes over what is stored. A lease that was not known has what is left of its time from that moment on.
+// replace takes over what is stored. A lease that was not known has what is left of its time from that moment on; one that is not stored
+// never was.
 func (r *entry) replace(row store.Rollout, leases []store.Lease, from time.Time) {
 	r.state, r.revision = row.State, row.Revision
+	stored := make(map[fleet.EndpointID]bool, len(leases))
 	for _, l := range leases {
+		stored[l.Endpoint] = true
 		if known, ok := r.leases[l.Endpoint]; !ok || known.ID != l.ID || known.Outcome != l.Outcome || known.Recovered != l.Recovered {
 			r.put(l, from.Add(max(0, until(l).Sub(row.State.Last))))
 		}
 	}
+	for id, l := range r.leases {
+		if !stored[id] {
+			r.tally(l, -1)
+			delete(r.leases, id)
+			delete(r.harmed, id)
+			delete(r.gone, id)
+			r.due.drop(id)
+		}
+	}
 }
 
-// until is when a lease stops being a risk that must not be added to: a pending one at its deadline, a confirmed one as long after.
+// until is when a lease stops being a risk that must not be added to: a pending one at its deadline, a confirmed one when it has settled.
 func until(l store.Lease) time.Time {
 	if l.Outcome == rollout.Confirmed {
-		return l.Known.Add(l.Deadline.Sub(l.Issued))
+		return l.Known.Add(span(l))
 	}
 	return l.Deadline
 }
 
-// put keeps a lease and the counts that follow from it. Due is when a pending one turns silent, and when a confirmed one has soaked.
-func (r *entry) put(l store.Lease, due time.Time) {
+// settling is for how long at most a host that confirmed gets nothing else, so that it is known what harmed it.
+const settling = 5 * time.Minute
+
+// span is how long a lease is a risk, from when it was granted or confirmed.
+func span(l store.Lease) time.Duration {
+	whole := l.Deadline.Sub(l.Issued)
+	if l.Outcome == rollout.Confirmed {
+		return min(whole, settling)
+	}
+	return whole
+}
+
+// put keeps a lease, the counts that follow from it, and its time.
+func (r *entry) put(l store.Lease, due time.Time) { r.time(l, r.note(l), due) }
+
+// note keeps a lease and the counts that follow from it, and tells what its outcome was before.
+func (r *entry) note(l store.Lease) (was rollout.Outcome) {
 	old, had := r.leases[l.Endpoint]
 	if had {
 		r.tally(old, -1)
 	}
 	r.tally(l, 1)
 	r.leases[l.Endpoint] = l
+	if reported(l.Outcome) {
+		r.harmed[l.Endpoint] = l.Known
+	} else {
+		delete(r.harmed, l.Endpoint)
+	}
+	if l.Outcome == rollout.Goodbye {
+		r.gone[l.Endpoint] = true
+	} else {
+		delete(r.gone, l.Endpoint)
+	}
+	return old.Outcome
+}
+
+// time keeps the time of a lease that was noted: due is when a pending one turns silent, and when a confirmed one has soaked.
+func (r *entry) time(l store.Lease, was rollout.Outcome, due time.Time) {
 	switch {
-	case l.Outcome == rollout.Pending && old.Outcome == rollout.Pending: // renewed
+	case l.Outcome == rollout.Pending && was == rollout.Pending: // renewed
 		if r.due.again(l.Endpoint, due) {
 			r.watched.join(l.Endpoint)
 		}
 	case l.Outcome == rollout.Pending:
 		r.due.set(l.Endpoint, due)
 		r.watched.join(l.Endpoint)
-	case l.Outcome == rollout.Confirmed && old.Outcome != rollout.Confirmed:
+	case l.Outcome == rollout.Confirmed && was != rollout.Confirmed:
 		r.due.drop(l.Endpoint)
 		r.due.soak(l.Endpoint, due)
 	default:
 		r.due.drop(l.Endpoint)
-	}
-	if reported(l.Outcome) {
-		r.harmed[l.Endpoint] = l.Known
-	} else {
-		delete(r.harmed, l.Endpoint)
 	}
 }
 
@@ -191,6 +211,14 @@ func (d *deadlines) drop(id fleet.EndpointID) {
 	delete(d.at, id)
 	delete(d.extended, id)
 	delete(d.soaks, id)
+}
+
+func (d *deadlines) clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.at)
+	clear(d.extended)
+	clear(d.soaks)
 }
 
 func (d *deadlines) extend(by time.Duration) {

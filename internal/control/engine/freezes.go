@@ -75,19 +75,32 @@ func (e *Engine) SetFreezes(ctx context.Context, c calendar.Calendar, actor stri
 
 // loadFreezes reads the freezes. Rollouts that were not told before the server stopped are told with the first thing they do.
 func (e *Engine) loadFreezes(ctx context.Context) error {
-	text, err := e.Settings.Setting(ctx, freezesKey)
-	if fault.KindOf(err) == fault.NotFound {
-		return nil
-	}
+	set, err := readFreezes(ctx, e.Settings)
 	if err != nil {
-		return fmt.Errorf("load the freezes: %w", err)
-	}
-	var set frozen
-	if err := json.Unmarshal([]byte(text), &set); err != nil {
-		return fault.New(fault.Internal, "load the freezes: what is stored cannot be read: %w", err)
+		return err
 	}
 	e.freezes.put(set)
 	return nil
+}
+
+// LoadFreezes reads the installation's freezes for a replica that does not lead. None were ever set: there are none.
+func LoadFreezes(ctx context.Context, s SettingReader) (calendar.Calendar, error) {
+	set, err := readFreezes(ctx, s)
+	return set.Calendar, err
+}
+
+func readFreezes(ctx context.Context, s SettingReader) (set frozen, err error) {
+	text, err := s.Setting(ctx, freezesKey)
+	if fault.KindOf(err) == fault.NotFound {
+		return frozen{}, nil
+	}
+	if err != nil {
+		return frozen{}, fmt.Errorf("load the freezes: %w", err)
+	}
+	if err := json.Unmarshal([]byte(text), &set); err != nil {
+		return frozen{}, fault.New(fault.Internal, "load the freezes: what is stored cannot be read: %w", err)
+	}
+	return set, nil
 }
 
 // agree tells a rollout the installation's freezes if it knows others. A complete one that no directive names exposes nobody and is told
@@ -98,7 +111,7 @@ func (e *Engine) agree(ctx context.Context, r *entry) error {
 	if asleep || sameCalendar(s.Freezes, set.Calendar) {
 		return nil
 	}
-	_, err := e.step(ctx, r, rollout.FreezesSet{At: stamp(e.Clock.Now()), Freezes: set.Calendar, Actor: set.Actor}, nil)
+	_, err := e.step(ctx, r, rollout.FreezesSet{At: stamp(e.Clock.Now()), Freezes: set.Calendar, Actor: set.Actor})
 	return err
 }
 

@@ -167,6 +167,6 @@ func (e *Engine) charge(ctx context.Context, r *entry, id fleet.EndpointID, outc
 	}
 	event := e.outcome(r, l, outcome, detail)
 	event.Crash = crash
-	_, err := e.step(ctx, r, event, nil)
+	_, err := e.step(ctx, r, event)
 	return err == nil, err
 }

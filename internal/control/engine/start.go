@@ -28,6 +28,10 @@ func (e *Engine) prepare(ctx context.Context, want api.StartRollout, actor strin
 	if err != nil {
 		return rollout.Started{}, err
 	}
+	cell, err := e.cellFor(p)
+	if err != nil {
+		return rollout.Started{}, err
+	}
 	now := e.Clock.Now()
 	if m.Created.After(now) {
 		now = m.Created // the publisher's clock is a little ahead; no endpoint takes leases of a rollout older than its release
@@ -36,7 +40,7 @@ func (e *Engine) prepare(ctx context.Context, want api.StartRollout, actor strin
 	census := e.Fleet.Count(registry.Question{Component: m.Component, Since: now.Add(-e.Reach), Exposed: nobody, Posture: fleet.PostureOf(p.Posture)})
 	return rollout.Started{
 		At: stamp(now), ID: rollout.ID(e.NewID("ro")), Plan: p, Eligible: census.Eligible, Actor: actor, Reason: want.Reason,
-		Freezes: e.Freezes(),
+		Cell: cell, Freezes: e.Freezes(),
 		Release: rollout.Release{
 			Component: m.Component, Version: m.Version, Serial: m.Serial, Manifest: published.Digest, Artifacts: e.unproven(m),
 		},

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -22,77 +23,82 @@ const idleWake = 30 * time.Second
 // found out first. After an error the lock is not held.
 func (e *Engine) hold(ctx context.Context, r *entry) error {
 	r.mu.Lock()
+	err := e.sure(ctx, r)
+	if err == nil && r.asleep {
+		err = e.rouse(ctx, r)
+	}
+	if err != nil {
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// sure finds out whether the decisions before are stored, if that is not known. The caller holds the entry's lock.
+func (e *Engine) sure(ctx context.Context, r *entry) error {
 	if r.doubt == nil {
 		return nil
 	}
-	if _, err := e.settle(ctx, r); err != nil {
-		r.mu.Unlock()
-		return err
-	}
-	return nil
+	_, err := e.settle(context.WithoutCancel(ctx), r)
+	return err
 }
 
 // step lets the machine decide over one event and makes it so: commit first, then act. The caller holds the entry's lock. After an error
 // nothing has changed, or it is not known yet: then the entry is in doubt. Refusals change nothing and are not stored.
-func (e *Engine) step(ctx context.Context, r *entry, event rollout.Event, report *store.ReportKey) ([]rollout.Effect, error) {
-	event = rollout.Dated(r.state, event)
-	next, effects := rollout.Step(r.state.Clone(), event)
-	if refusal, ok := refused(effects); ok {
-		r.refusal = refusal
-		return effects, nil
+func (e *Engine) step(ctx context.Context, r *entry, event rollout.Event) ([]rollout.Effect, error) {
+	b := e.begin(r)
+	effects, err := b.decide(event, nil)
+	if err == nil {
+		err = b.store(ctx)
 	}
-	if _, operator := event.(rollout.OperatorActed); operator && len(effects) == 0 {
-		return nil, nil
-	}
-	commit, err := e.commit(r, next, event, effects)
 	if err != nil {
 		return nil, err
 	}
-	commit.Report = report
-	if err := e.Store.Commit(ctx, commit); err != nil {
-		err = fmt.Errorf("store a decision of rollout %s: %w", next.ID, err)
-		r.doubt = &attempt{
-			rollout: next.ID, component: next.Release.Component, revision: commit.Event.Revision, event: event, effects: effects,
-		}
-		stored, doubt := e.settle(ctx, r)
-		if doubt != nil || !stored {
-			return nil, err
-		}
-		return effects, nil
-	}
-	r.state, r.revision = next, commit.Event.Revision
-	if commit.Lease != nil {
-		r.put(*commit.Lease, e.Clock.Now().Add(commit.Lease.Deadline.Sub(commit.Lease.Issued)))
-	}
-	e.act(ctx, r, event, effects)
 	return effects, nil
 }
 
-// settle finds out whether the decision in doubt is stored, and if so acts on it as if nothing had gone wrong.
+// settle finds out whether the decisions in doubt are stored, and if so acts on them as if nothing had gone wrong. If they are not, the
+// leases in memory become those that are stored.
 func (e *Engine) settle(ctx context.Context, r *entry) (stored bool, err error) {
 	doubt := r.doubt
-	rows, err := e.Store.Rollouts(ctx, doubt.component, loadAtMost)
-	if err != nil {
-		return false, fmt.Errorf("load rollout %s again: %w", doubt.rollout, err)
+	id := doubt.state.ID
+	if err = e.Store.Await(ctx, id); err != nil {
+		return false, fmt.Errorf("wait for what is under way of rollout %s: %w", id, err)
 	}
-	i := slices.IndexFunc(rows, func(row store.Rollout) bool { return row.State.ID == doubt.rollout })
-	if i < 0 || rows[i].Revision == r.revision {
+	rows, err := e.Store.Rollouts(ctx, doubt.state.Release.Component, loadAtMost)
+	if err != nil {
+		return false, fmt.Errorf("load rollout %s again: %w", id, err)
+	}
+	i := slices.IndexFunc(rows, func(row store.Rollout) bool { return row.State.ID == id })
+	if i < 0 {
 		r.doubt = nil
 		return false, nil
 	}
-	leases, err := e.Store.Leases(ctx, doubt.rollout)
+	leases, err := e.Store.Leases(ctx, id)
 	if err != nil {
-		return false, fmt.Errorf("load the leases of rollout %s again: %w", doubt.rollout, err)
+		return false, fmt.Errorf("load the leases of rollout %s again: %w", id, err)
+	}
+	if stored, err = e.isStored(ctx, doubt); err != nil {
+		return false, err
 	}
 	r.replace(rows[i], leases, e.Clock.Now())
 	r.doubt = nil
 	if r.order > 0 {
 		e.board.set(r)
 	}
-	if stored = r.revision == doubt.revision; stored {
-		e.act(ctx, r, doubt.event, doubt.effects)
+	if stored {
+		doubt.done(ctx)
 	}
 	return stored, nil
+}
+
+// isStored tells whether what is stored at the batch's newest revision is the batch's own event, and not one of another replica.
+func (e *Engine) isStored(ctx context.Context, b *batch) (bool, error) {
+	mine := b.commit.Events[len(b.commit.Events)-1]
+	there, err := e.Store.Events(ctx, mine.Rollout, mine.Revision-1, 1)
+	if err != nil {
+		return false, fmt.Errorf("load the newest event of rollout %s again: %w", mine.Rollout, err)
+	}
+	return len(there) == 1 && there[0].Name == mine.Name && bytes.Equal(there[0].Data, mine.Data) && bytes.Equal(there[0].Effects, mine.Effects), nil
 }
 
 func refused(effects []rollout.Effect) (rollout.Waiting, bool) {
@@ -101,43 +107,6 @@ func refused(effects []rollout.Effect) (rollout.Waiting, bool) {
 	}
 	refusal, ok := effects[0].(rollout.RefuseLease)
 	return refusal.Waiting, ok
-}
-
-// commit turns an event and its effects into what is to be written.
-func (e *Engine) commit(r *entry, next rollout.State, event rollout.Event, effects []rollout.Effect) (store.Commit, error) {
-	name, data, err := rollout.EncodeEvent(event)
-	if err != nil {
-		return store.Commit{}, err
-	}
-	encoded, err := rollout.EncodeEffects(effects)
-	if err != nil {
-		return store.Commit{}, err
-	}
-	c := store.Commit{
-		State: next,
-		Event: store.Event{Rollout: next.ID, Revision: r.revision + 1, At: event.When(), Name: name, Data: data, Effects: encoded},
-		Lease: e.leaseAfter(r, event),
-	}
-	for _, effect := range effects {
-		switch effect := effect.(type) {
-		case rollout.GrantLease:
-			asked, _ := event.(rollout.LeaseAsked)
-			l := e.granted(r, next, effect, asked.Host)
-			c.Lease = &l
-		case rollout.RecallRelease:
-			c.Recall = &store.Recall{
-				Component: next.Release.Component, Version: next.Release.Version, Manifest: next.Release.Manifest,
-				Artifacts: next.Release.Artifacts, Reason: effect.Reason, Rollout: next.ID, At: next.Last,
-			}
-		case rollout.OpenIncident:
-			c.Incident = &store.Incident{
-				ID: e.NewID("inc"), Rollout: next.ID, Component: next.Release.Component, Version: next.Release.Version,
-				Title: effect.Title, Opened: next.Last,
-			}
-		case rollout.RefuseLease, rollout.PublishDirective, rollout.Notify, rollout.WakeAt, rollout.Record:
-		}
-	}
-	return c, nil
 }
 
 // granted is the lease that a grant makes. A renewed one stays in the stratum in which it is counted.
@@ -170,30 +139,25 @@ func (e *Engine) leaseAfter(r *entry, event rollout.Event) *store.Lease {
 			l.Recovered = event.At
 			return &l
 		}
-	case rollout.Started, rollout.LeaseAsked, rollout.Compared, rollout.FreezesSet, rollout.HostBooted, rollout.Woke, rollout.OperatorActed:
+	case rollout.Started, rollout.LeaseAsked, rollout.Compared, rollout.FreezesSet, rollout.CellsHeard, rollout.HostBooted, rollout.Woke, rollout.OperatorActed:
 	}
 	return nil
 }
 
-// act carries out what is left to do after the commit. What is lost here by a crash is derived again when the engine starts.
-func (e *Engine) act(ctx context.Context, r *entry, event rollout.Event, effects []rollout.Effect) {
-	now := e.Clock.Now()
-	_, looked := event.(rollout.Woke)
+// act carries out one step of a stored batch, and tells whether a directive is to be published.
+func (e *Engine) act(ctx context.Context, r *entry, step decided, now time.Time) (publish bool) {
+	_, looked := step.event.(rollout.Woke)
 	r.rest(now, looked)
-	if _, compared := event.(rollout.Compared); compared {
+	if _, compared := step.event.(rollout.Compared); compared {
 		r.watched.findings = r.watched.findings[1:]
 	}
-	r.refusal = rollout.Waiting{}
 	if r.order == 0 {
 		e.add(r) // before a directive names it
 	}
-	for _, effect := range effects {
+	for _, effect := range step.effects {
 		switch effect := effect.(type) {
 		case rollout.PublishDirective:
-			e.board.set(r)
-			if err := e.publish(ctx, r.state.Release.Component); err != nil {
-				e.Log.ErrorContext(ctx, "publish the directive; will try again", slog.String("component", r.state.Release.Component), slog.Any("error", err))
-			}
+			publish = true
 		case rollout.WakeAt:
 			if at := now.Add(max(0, effect.At.Sub(r.state.Last))); r.wake.IsZero() || at.Before(r.wake) {
 				r.wake = at
@@ -207,6 +171,15 @@ func (e *Engine) act(ctx context.Context, r *entry, event rollout.Event, effects
 			e.board.bar(r.state.Release.Component, r.state.Release.Manifest)
 		case rollout.GrantLease, rollout.RefuseLease, rollout.OpenIncident:
 		}
+	}
+	return publish
+}
+
+// announce publishes what a rollout has become. What fails is tried again.
+func (e *Engine) announce(ctx context.Context, r *entry) {
+	e.board.set(r)
+	if err := e.publish(ctx, r.state.Release.Component); err != nil {
+		e.Log.ErrorContext(ctx, "publish the directive; will try again", slog.String("component", r.state.Release.Component), slog.Any("error", err))
 	}
 }
 

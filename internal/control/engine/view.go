@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
@@ -54,16 +55,22 @@ func (e *Engine) incidentOf(ctx context.Context, id rollout.ID) (string, error) 
 }
 
 // view shows an entry; the caller holds its lock.
-func (e *Engine) view(r *entry) api.Rollout {
-	s := r.state
+func (e *Engine) view(r *entry) api.Rollout { return show(r.state, r.revision, r.refusal) }
+
+// Show shows a rollout as it is stored: what a replica knows of it that does not lead.
+func Show(row store.Rollout) api.Rollout { return show(row.State, row.Revision, rollout.Waiting{}) }
+
+// show shows a state. Refusal is what hosts that ask were told last; it may be none.
+func show(s rollout.State, revision int64, refusal rollout.Waiting) api.Rollout {
 	v := api.Rollout{
-		ID: string(s.ID), Component: s.Release.Component, Version: s.Release.Version, Plan: s.Plan.Name, Phase: string(s.Phase),
-		Reason: s.Reason, Revision: r.revision, Started: s.Started, Ended: optional(s.Ended), FirstHarm: optional(s.FirstHarm),
+		ID: string(s.ID), Component: s.Release.Component, Version: s.Release.Version, Manifest: string(s.Release.Manifest), Plan: s.Plan.Name, Phase: string(s.Phase),
+		Reason: s.Reason, Revision: revision, Started: s.Started, Ended: optional(s.Ended), FirstHarm: optional(s.FirstHarm),
 		Ring: s.Ring, Window: s.Allowed(), Unconfirmed: s.Unconfirmed, Eligible: max(s.Eligible, s.Exposed()), Exposed: s.Exposed(), Confirmed: s.Confirmed(),
 		Harmed: s.Harmed(), Recovered: s.Recovered, Returned: s.Returned,
 		Evidence: s.Evidence(), Doubt: s.Doubt(), Amber: s.Plan.Breaker.Amber, Trip: s.Plan.Breaker.Trip(), Alarm: string(s.Alarm),
 		Emergency: s.Plan.Emergency, Approvals: s.Plan.Approvals, Approved: slices.Clone(s.Approved), Strata: viewStrata(s),
 	}
+	v.Cell, v.Wave, v.Cells = viewCells(s)
 	if s.Unfit.Hosts > 0 {
 		v.Unfit = &api.Unfit{Hosts: s.Unfit.Hosts, Lacks: maps.Clone(s.Unfit.Lacks)}
 	}
@@ -77,8 +84,8 @@ func (e *Engine) view(r *entry) api.Rollout {
 		})
 	}
 	w := s.Waiting()
-	if w.Code == rollout.WaitHosts && r.refusal.Code != "" && r.refusal.Code != rollout.WaitPosture {
-		w = r.refusal // hosts do ask, and this is what they were told
+	if w.Code == rollout.WaitHosts && refusal.Code != "" && refusal.Code != rollout.WaitPosture {
+		w = refusal // hosts do ask, and this is what they were told
 	}
 	v.Waiting = api.Waiting{Code: w.Code, Text: w.Text}
 	for _, l := range s.Missing() {

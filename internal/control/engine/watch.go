@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,27 +30,47 @@ func (w *watch) look(ctx context.Context) time.Time {
 	now := w.Clock.Now()
 	if gap := now.Sub(w.last); gap > 10*w.Tick+time.Second {
 		w.Log.WarnContext(ctx, "the server was not listening; deadlines are extended", slog.Duration("gap", gap))
-		for _, r := range w.list() {
-			r.due.extend(gap)
-		}
+		w.Deaf(gap)
 	}
 	w.last = now
 	return now
+}
+
+// Deaf says that some of the fleet could not be heard for so long: whoever holds a lease gets as much more time, and comparisons wait.
+func (e *Engine) Deaf(lasted time.Duration) {
+	for _, r := range e.list() {
+		r.due.extend(lasted)
+	}
 }
 
 // tick does what is due. A failure in one rollout keeps no other one waiting. Time is read before the reports are: whoever is called
 // silent had its deadline before, and no report of it was stored by then. While reports cannot be taken in, nobody is called silent.
 func (w *watch) tick(ctx context.Context) error {
 	now := w.look(ctx)
-	failed := []error{w.Drain(ctx)}
-	if failed[0] == nil {
-		for _, r := range w.list() {
-			failed = append(failed, w.keepTime(ctx, r, now))
-			w.look(ctx)
-		}
+	held, err := w.round(ctx)
+	if err != nil {
+		return errors.Join(err, w.renew(ctx, now))
+	}
+	failed := []error{held.first(), w.adoptUnsure(ctx, now)}
+	for _, r := range w.list() {
+		failed = append(failed, w.keepTime(ctx, r, now))
+		w.look(ctx)
 	}
 	failed = append(failed, w.renew(ctx, now))
 	return errors.Join(failed...)
+}
+
+// adoptUnsure looks for rollouts that were stored though their start failed.
+func (w *watch) adoptUnsure(ctx context.Context, now time.Time) error {
+	for _, component := range w.unsure.still(now) {
+		w.starting.Lock()
+		err := w.adopt(ctx, component)
+		w.starting.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tell logs a failure when it is new, and from time to time while it lasts.
@@ -66,21 +87,30 @@ func (w *watch) tell(ctx context.Context, err error) {
 
 // keepTime books the silent hosts of a rollout, and wakes it when it is due.
 func (e *Engine) keepTime(ctx context.Context, r *entry, now time.Time) error {
+	if e.leaveAsleep(r) {
+		return nil
+	}
 	if err := e.hold(ctx, r); err != nil {
 		return err
 	}
 	defer r.mu.Unlock()
+	if err := e.keepStop(ctx, r); err != nil {
+		return err
+	}
 	if err := e.follow(ctx, r, now); err != nil {
 		return err
 	}
 	if err := e.agree(ctx, r); err != nil {
 		return err
 	}
-	for _, id := range e.silent(ctx, r, now) {
-		event := e.outcome(r, r.leases[id], rollout.Silent, "no word until its deadline")
-		if _, err := e.step(ctx, r, event, nil); err != nil {
-			return err
-		}
+	if err := e.listen(ctx, r); err != nil {
+		return err
+	}
+	if err := e.welcome(ctx, r, now); err != nil {
+		return err
+	}
+	if err := e.book(ctx, r, e.silent(ctx, r, now), rollout.Silent, "no word until its deadline"); err != nil {
+		return err
 	}
 	if err := e.attend(ctx, r, now); err != nil { // with what was just seen, before anybody else is exposed
 		return err
@@ -94,8 +124,37 @@ func (e *Engine) keepTime(ctx context.Context, r *entry, now time.Time) error {
 		r.wake = now.Add(idleWake)
 		return nil
 	}
-	_, err := e.step(ctx, r, woke, nil)
+	_, err := e.step(ctx, r, woke)
 	return err
+}
+
+// leaveAsleep tells whether there is nothing to do for a rollout that is long over.
+func (e *Engine) leaveAsleep(r *entry) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return e.rests(r) && e.sleeps(r)
+}
+
+// book gives hosts an outcome, all in one commit; those that are too many for one wait for the next look, so that a halt does not wait for
+// them. The caller holds the entry's lock.
+func (e *Engine) book(ctx context.Context, r *entry, ids []fleet.EndpointID, o rollout.Outcome, why string) error {
+	b := e.begin(r)
+	for _, id := range ids[:min(len(ids), mostDecided)] {
+		if _, err := b.decide(e.outcome(r, r.leases[id], o, why), nil); err != nil {
+			return b.drop(ctx, err)
+		}
+	}
+	return b.store(ctx)
+}
+
+// welcome takes back hosts that had said goodbye and are heard proving again, by this replica or another.
+func (e *Engine) welcome(ctx context.Context, r *entry, now time.Time) error {
+	back := slices.DeleteFunc(slices.Sorted(maps.Keys(r.gone)), func(id fleet.EndpointID) bool {
+		host, _ := e.Fleet.Get(id)
+		saidGoodbyeLast := host.Left || !host.LastSeen.After(r.leases[id].Known)
+		return saidGoodbyeLast || !e.stillProving(r, id, now)
+	})
+	return e.book(ctx, r, back, rollout.Pending, "is back and proves on")
 }
 
 // follow ends a rollout whose release was recalled by another one of the same release.
@@ -106,7 +165,7 @@ func (e *Engine) follow(ctx context.Context, r *entry, now time.Time) error {
 	}
 	_, err := e.step(ctx, r, rollout.OperatorActed{
 		At: stamp(now), Action: rollout.RollBack, Actor: "firebreak", Reason: "the release was recalled by another rollout",
-	}, nil)
+	})
 	return err
 }
 
@@ -139,8 +198,7 @@ const bystanders = 3
 
 // deaf tells whether the hosts that hold no lease have all fallen silent: no release does that.
 func (e *Engine) deaf(r *entry, now time.Time) bool {
-	heard, known := e.Fleet.Listen(r.state.Release.Component, now.Add(-e.Hearing), now.Add(-e.Hearing-e.Reach), r.due.has)
-	return known >= bystanders && heard == 0
+	return e.Fleet.Deaf(r.state.Release.Component, now.Add(-e.Hearing), now.Add(-e.Hearing-e.Reach), bystanders, r.due.has)
 }
 
 // census counts the fleet for a rollout. Hosts that were not heard lately are not waited for; but for some time after a start or an

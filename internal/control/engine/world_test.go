@@ -55,6 +55,8 @@ type world struct {
 	hearing time.Duration // of the engine; by default no host is ever unheard for too long
 	mute    map[int]bool  // hosts that say nothing by themselves; nil: none says anything
 	gates   engine.Gates  // may be nil
+	cell    string        // that this control plane is; may be empty
+	cells   engine.Cells  // may be nil
 
 	component string // that the test speaks of
 }
@@ -88,7 +90,7 @@ func (w *world) restart() {
 func (w *world) boot() error {
 	e, err := engine.New(w.t.Context(), engine.Options{
 		Store: w.store, Settings: w.db, Releases: w.db, Directives: w.store, Fleet: w.fleet, Signer: w.pen, Notifier: w.bell,
-		Gates: w.gates, Clock: w.clock,
+		Gates: w.gates, Clock: w.clock, Cell: w.cell, Cells: w.cells,
 		Log:   slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		NewID: func(prefix string) string { return fmt.Sprintf("%s-%d", prefix, w.ids.Add(1)) },
 		Tick:  time.Second, Grace: grace, Reach: 30 * 24 * time.Hour, Hearing: w.hearing, Freshness: freshness,
@@ -442,6 +444,20 @@ type faulty struct {
 	fail  func(n int64) (broken, late bool)
 	hold  func(store.Commit) error // called before a commit; may be nil
 	blind atomic.Bool              // reads of rollouts fail too
+	late  sync.WaitGroup           // commits that said no and are still under way
+	loads atomic.Int64             // of leases
+}
+
+// Await implements engine.Store.
+func (f *faulty) Await(ctx context.Context, id rollout.ID) error {
+	f.late.Wait()
+	return f.Store.Await(ctx, id)
+}
+
+// Leases implements engine.Store.
+func (f *faulty) Leases(ctx context.Context, id rollout.ID) ([]store.Lease, error) {
+	f.loads.Add(1)
+	return f.Store.Leases(ctx, id)
 }
 
 var errDisk = fault.New(fault.Unavailable, "write: the disk failed")

@@ -1,7 +1,10 @@
 package ingest
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +14,8 @@ import (
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/admission"
+	"github.com/firebreak-dev/firebreak/internal/control/metrics"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
@@ -20,21 +25,55 @@ import (
 
 // checkIn takes in what changed on a host and tells it what to look at, what it may activate, and when to come back.
 func (in *Ingest) checkIn(w http.ResponseWriter, r *http.Request, id fleet.EndpointID) error {
+	begun := in.Clock.Now()
+	result, err := in.takeCheckIn(w, r, id)
+	switch kind := fault.KindOf(err); {
+	case err == nil:
+	case kind == fault.Internal, kind == fault.Unavailable:
+		result = metrics.Failed
+	default:
+		result = metrics.Refused
+	}
+	in.Meter.CheckIn(result, in.Clock.Now().Sub(begun))
+	return err
+}
+
+func (in *Ingest) takeCheckIn(w http.ResponseWriter, r *http.Request, id fleet.EndpointID) (metrics.Result, error) {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" {
+		return metrics.Refused, encodedBody(coding)
+	}
+	s := in.pool.get()
+	defer in.pool.Put(s)
+	data, err := in.read(w, r, s)
+	if err != nil {
+		return metrics.Refused, unread(err)
+	}
+	if string(bytes.TrimSpace(data)) == "{}" {
+		return metrics.Unchanged, in.unchanged(w, id, s)
+	}
 	var body api.CheckIn
-	if err := decode(w, r, &body); err != nil {
-		return err
+	if err = parse(data, &body); err == nil {
+		err = check(body)
 	}
-	if err := check(body); err != nil {
-		return err
+	if err != nil {
+		return metrics.Refused, err
 	}
+	return metrics.Changed, in.entered(admission.Report, func(w http.ResponseWriter, r *http.Request, id fleet.EndpointID) error {
+		return in.changed(w, r, id, body)
+	})(w, r, id)
+}
+
+// changed takes in a check-in that says something.
+func (in *Ingest) changed(w http.ResponseWriter, r *http.Request, id fleet.EndpointID, body api.CheckIn) error {
 	now := in.Clock.Now()
 	for name, c := range body.Components {
 		body.Components[name] = bounded(c)
 	}
 	before, ok := in.Fleet.Get(id)
 	if !ok {
-		return unknown(id)
+		return in.unknown(id)
 	}
+	in.look(r, before, body, now)
 	in.Fleet.Update(id, attributesOf(body.Attributes), body.Components, body.Boot)
 	if body.Posture != nil {
 		in.Fleet.Stand(id, fleet.PostureOf(body.Posture.Have))
@@ -46,9 +85,14 @@ func (in *Ingest) checkIn(w http.ResponseWriter, r *http.Request, id fleet.Endpo
 	known, _ := heard(id, now)
 	in.settle(r, before, known)
 	reply := api.CheckInReply{Now: now.Round(0), Resync: !known.Synced, Reported: known.Reported}
-	in.converse(r, id, body, now, &reply)
+	in.converse(r, known, body, now, &reply)
 	reply.Directives = in.directives(known) // last: what the host just reported may have been a trip
-	reply.PollMillis = in.poll(known, body).Milliseconds()
+	poll := in.PollActive
+	if !in.busy(known, body) {
+		poll = spread(in.Desk.Poll(in.PollIdle), id, now)
+		in.part(w, poll)
+	}
+	reply.PollMillis = poll.Milliseconds()
 	return answer(w, reply)
 }
 
@@ -59,11 +103,7 @@ func (in *Ingest) settle(r *http.Request, before, now registry.Endpoint) {
 	if maps.EqualFunc(before.Components, now.Components, same) {
 		return
 	}
-	row, err := rowOf(now)
-	if err == nil {
-		err = in.Store.SaveEndpoint(r.Context(), row)
-	}
-	if err != nil {
+	if err := in.save(r.Context(), now); err != nil {
 		in.logFailure(r, "a host's components could not be stored at once; they will be behind", err)
 	}
 }
@@ -71,10 +111,11 @@ func (in *Ingest) settle(r *http.Request, before, now registry.Endpoint) {
 // converse stores reports and answers wishes. Its failures are not the check-in's: whatever is broken here, the host must still hear of
 // new directives, which may recall what it runs. Reports that are not acknowledged come again, and so do wishes. While it is not stored
 // what a host has to report, it gets no lease.
-func (in *Ingest) converse(r *http.Request, id fleet.EndpointID, body api.CheckIn, now time.Time, reply *api.CheckInReply) {
-	ack, broken := in.report(r, id, body.Reports, now)
+func (in *Ingest) converse(r *http.Request, e registry.Endpoint, body api.CheckIn, now time.Time, reply *api.CheckInReply) {
+	id := e.ID
+	ack, broken := in.report(r, e, body.Reports, now)
 	if broken != nil {
-		in.logFailure(r, "reports could not be stored; they will come again", broken)
+		in.logFailure(r, "reports could not be taken in; they will come again", broken)
 	}
 	reply.Ack = ack
 	for name, c := range body.Components {
@@ -118,29 +159,43 @@ func (in *Ingest) directives(e registry.Endpoint) map[string]int64 {
 	return sequences
 }
 
-// report stores what a host reports, and lets the engine decide on it at once. The acknowledgement covers what is stored: a decision
-// that fails now is taken up again by the engine itself.
-func (in *Ingest) report(r *http.Request, id fleet.EndpointID, reports []api.Report, now time.Time) (int64, error) {
+// report stores what a host reports, and has it decided on. Only then it is acknowledged: whoever acts on an acknowledgement may rely on the
+// decision. What is stored and not decided on yet comes again, and costs the database nothing.
+func (in *Ingest) report(r *http.Request, e registry.Endpoint, reports []api.Report, now time.Time) (ack int64, err error) {
 	if len(reports) == 0 {
 		return 0, nil
 	}
+	if ack = e.Reported; reports[len(reports)-1].Seq > ack {
+		if ack, err = in.keep(r.Context(), e, reports, now); err != nil {
+			return 0, err
+		}
+	}
+	if err := in.Engine.Take(r.Context(), e.ID); err != nil {
+		return 0, fmt.Errorf("decide on the reports of %s: %w", e.ID, err)
+	}
+	return ack, nil
+}
+
+// keep stores reports, and returns up to which number they are stored.
+func (in *Ingest) keep(ctx context.Context, e registry.Endpoint, reports []api.Report, now time.Time) (int64, error) {
 	rows := make([]store.Report, len(reports))
 	for i, report := range reports {
 		data, err := json.Marshal(clipped(report))
 		if err != nil {
 			return 0, fmt.Errorf("encode report %d: %w", report.Seq, err)
 		}
-		rows[i] = store.Report{Endpoint: id, Seq: report.Seq, Received: now, Data: data}
+		rows[i] = store.Report{Seq: report.Seq, Data: data}
 	}
-	ack, err := in.Store.AddReports(r.Context(), id, now, rows)
+	stored, err := in.Store.AddReportsOfMany(ctx, now, []store.EndpointReports{{Endpoint: e.ID, Number: e.Number, Reports: rows}})
+	if err == nil {
+		err = stored[0].Err
+	}
 	if err != nil {
-		return 0, fmt.Errorf("store the reports of %s: %w", id, err)
+		return 0, fmt.Errorf("store the reports of %s: %w", e.ID, err)
 	}
-	in.Fleet.Report(id, ack)
-	if err := in.Engine.Drain(r.Context()); err != nil {
-		in.logFailure(r, "decide on new reports; will try again", err)
-	}
-	return ack, nil
+	in.Fleet.Report(e.ID, stored[0].Highest)
+	in.Meter.Reported(len(reports))
+	return stored[0].Highest, nil
 }
 
 // clipped bounds what one report may hold. A report that is too long must not come again and again, so it is not refused.
@@ -178,17 +233,17 @@ func clip(s string, most int) string {
 	return strings.ToValidUTF8(s[:most], "")
 }
 
-// poll tells when a host should come back: soon while it is on its way to a new release.
-func (in *Ingest) poll(e registry.Endpoint, body api.CheckIn) time.Duration {
+// busy tells whether a host is on its way to a new release: it should come back soon.
+func (in *Ingest) busy(e registry.Endpoint, body api.CheckIn) bool {
 	if len(body.Wishes) > 0 || len(body.Reports) > 0 {
-		return in.PollActive
+		return true
 	}
 	for name, c := range e.Components {
 		if c.Phase != "idle" || in.Engine.Pending(e.ID, name) {
-			return in.PollActive
+			return true
 		}
 	}
-	return in.PollIdle
+	return false
 }
 
 func check(body api.CheckIn) error {
@@ -209,6 +264,10 @@ func check(body api.CheckIn) error {
 	for i, report := range body.Reports {
 		require(report.Seq > before, fmt.Sprintf("reports[%d].seq", i), "must be above %d, is %d", before, report.Seq)
 		before = report.Seq
+	}
+	for i, wish := range body.Wishes[:min(len(body.Wishes), maxWishes)] {
+		longest := max(len(wish.Component), len(wish.Rollout), len(wish.Manifest))
+		require(longest <= maxText, fmt.Sprintf("wishes[%d]", i), "has a text longer than %d bytes", maxText)
 	}
 	for _, name := range slices.Sorted(maps.Keys(body.Components)) {
 		require(plan.Name(name), "components", "has a bad name %q", name)
@@ -255,25 +314,50 @@ func attributesOf(a *api.Attributes) *fleet.Attributes {
 	return &converted
 }
 
-// decode reads a bounded JSON body. Unknown fields are ignored: an agent may be newer than its control plane.
-func decode(w http.ResponseWriter, r *http.Request, into any) error {
-	data, err := read(w, r)
-	if err != nil {
-		return fault.New(fault.Invalid, "read the request: %w", err)
+// checkEnrolment finds what is wrong with a request before anything is done for it.
+func checkEnrolment(body api.EnrolRequest) error {
+	problems := append(checkAttributes(&body.Attributes), checkLabels(body.Labels)...)
+	if len(body.Token) > maxText {
+		problems = append(problems, fault.Problem{Path: "token", Message: fmt.Sprintf("is longer than %d bytes", maxText)})
 	}
+	return fault.Problems("read the request", append(problems, checkCSR(body.CSR)...))
+}
+
+func checkCSR(csr []byte) []fault.Problem {
+	if len(csr) <= maxCSR {
+		return nil
+	}
+	return []fault.Problem{{Path: "csr", Message: fmt.Sprintf("is longer than %d bytes", maxCSR)}}
+}
+
+// decode reads a bounded JSON body.
+func decode(w http.ResponseWriter, r *http.Request, into any) error {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" {
+		return encodedBody(coding)
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return unread(err)
+	}
+	return parse(data, into)
+}
+
+// encodedBody refuses a body that unpacks to nobody knows what.
+func encodedBody(coding string) error {
+	return fault.New(fault.Invalid, "read the request: it is encoded as %.20q; send it as it is", coding)
+}
+
+func unread(err error) error {
+	if _, turned := errors.AsType[busyError](err); turned {
+		return err
+	}
+	return fault.New(fault.Invalid, "read the request: %w", err)
+}
+
+// parse reads JSON. Unknown fields are ignored: an agent may be newer than its control plane.
+func parse(data []byte, into any) error {
 	if err := json.Unmarshal(data, into); err != nil {
 		return fault.New(fault.Invalid, "read the request: it is not the JSON that was expected: %w", err)
 	}
 	return nil
-}
-
-// read takes in a body of at most maxBody bytes. The common case, a short body of known length, costs one small allocation.
-func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	const short = 4 << 10 // what is believed of a length before it is there
-	if r.ContentLength < 0 || r.ContentLength > short {
-		return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	}
-	data := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, data)
-	return data, err
 }

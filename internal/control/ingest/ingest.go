@@ -15,10 +15,13 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/admission"
+	"github.com/firebreak-dev/firebreak/internal/control/metrics"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
 // Limits of what an agent may send.
@@ -31,22 +34,28 @@ const (
 	maxDetail     = 2 << 10 // of a report or a state
 	maxRefuses    = 16
 	maxLabels     = 64
+	maxCSR        = 4 << 10
 	maxPosture    = 64 // words; they are not kept
 )
 
 // Store is what ingest needs of the database.
 type Store interface {
-	UseJoinToken(ctx context.Context, hash []byte, now time.Time) (store.Token, error)
-	PutEndpoint(ctx context.Context, e store.Endpoint) error
-	SaveEndpoint(ctx context.Context, e store.Endpoint) error
-	TouchEndpoints(ctx context.Context, seen map[fleet.EndpointID]time.Time) error
-	AddReports(ctx context.Context, endpoint fleet.EndpointID, now time.Time, reports []store.Report) (int64, error)
+	Deltas
+	Join(ctx context.Context, hash []byte, now time.Time, e store.Endpoint) (t store.Token, number int64, err error)
+	EndEndpoint(ctx context.Context, id fleet.EndpointID, how store.Ending, why string, at time.Time) error
+	Endpoint(ctx context.Context, id fleet.EndpointID) (store.Endpoint, error)
+	LeasesOfEndpoint(ctx context.Context, id fleet.EndpointID) ([]store.Lease, error)
+	Rollout(ctx context.Context, id rollout.ID) (store.Rollout, error)
+	SaveEndpoints(ctx context.Context, all []store.Endpoint) error
+	Touch(ctx context.Context, seen []store.Seen) error
+	AddReportsOfMany(ctx context.Context, now time.Time, all []store.EndpointReports) ([]store.Stored, error)
 }
 
 // Engine decides.
 type Engine interface {
 	Ask(ctx context.Context, id fleet.EndpointID, wish api.Wish) (envelope []byte, refusal string, err error)
-	Drain(ctx context.Context) error
+	// Take returns nil once all that a host has stored is decided on: it may be acknowledged then.
+	Take(ctx context.Context, id fleet.EndpointID) error
 	Directive(component string) (envelope []byte, sequence int64)
 	Pending(id fleet.EndpointID, component string) bool
 	Returned(ctx context.Context, id fleet.EndpointID, component string) error
@@ -69,7 +78,24 @@ type Blobs interface {
 	Open(ctx context.Context, d release.Digest) (io.ReadSeekCloser, int64, error)
 }
 
-// Options are ingest's world. All fields are required.
+// Meter counts. *metrics.Metrics does.
+type Meter interface {
+	CheckIn(r metrics.Result, took time.Duration)
+	Reported(n int)
+}
+
+// Desk says whom to let in. *admission.Desk does.
+type Desk interface {
+	Enter(k admission.Kind, chance float64) (retry time.Duration)
+	Leave()
+	Fetch(id fleet.EndpointID, chance float64) (retry time.Duration)
+	Fetched(id fleet.EndpointID)
+	Hold() bool
+	Release()
+	Poll(poll time.Duration) time.Duration
+}
+
+// Options are ingest's world. All fields are required, but the last three.
 type Options struct {
 	Store    Store
 	Engine   Engine
@@ -83,31 +109,64 @@ type Options struct {
 	PollIdle   time.Duration // between check-ins of a host with nothing to do
 	PollActive time.Duration // of a host that holds a lease or wants one
 	Flush      time.Duration // how often last-seen times and states are written
+
+	Idle    time.Duration // for how long the server keeps a connection that is idle; 0: no host is told to close its own
+	Streams int           // event streams at most; 0: none is held
+	Desk    Desk          // nil: everybody is let in
+	Meter   Meter         // nil: nothing is counted
+	// Shape bounds the bandwidth of downloads, by what tenant a request is from; nil: nothing does.
+	Shape func(next http.Handler, tenant func(*http.Request) string) http.Handler
 }
 
 // Ingest serves the agent port. Its handler is safe for concurrent use; Run writes behind until its context ends.
-type Ingest struct{ Options }
+type Ingest struct {
+	Options
+	hub         hub
+	pool        pool
+	twins       twins
+	contentType []string // header values that are never changed
+	goodbye     []string
+}
 
 // New makes an Ingest.
-func New(o Options) *Ingest { return &Ingest{Options: o} }
+func New(o Options) *Ingest {
+	if o.Meter == nil {
+		o.Meter = metrics.Off{}
+	}
+	if o.Shape == nil {
+		o.Shape = func(next http.Handler, _ func(*http.Request) string) http.Handler { return next }
+	}
+	if o.Desk == nil {
+		o.Desk = welcome{}
+	}
+	return &Ingest{Options: o, hub: hub{most: o.Streams}, contentType: []string{"application/json"}, goodbye: []string{"close"}}
+}
 
 // Handler routes the agent port. Everything but enrolling needs a client certificate of an enrolled endpoint.
 func (in *Ingest) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+api.PathEnrol, in.enrol)
-	mux.HandleFunc("POST "+api.PathRenew, in.known(in.renew))
+	mux.HandleFunc("POST "+api.PathRenew, in.known(in.entered(admission.Join, in.renew)))
 	mux.HandleFunc("POST "+api.PathCheckIn, in.known(in.checkIn))
+	mux.HandleFunc("GET "+api.PathEvents, in.known(in.events))
 	mux.HandleFunc("GET "+api.PathDirectives+"{component}", in.known(in.directive))
 	mux.HandleFunc("GET "+api.PathTUF+"{file...}", in.known(in.metadata))
-	mux.HandleFunc("GET "+api.PathArtifacts+"{digest}", in.known(in.artifact))
+	mux.Handle("GET "+api.PathArtifacts+"{digest}", in.Shape(in.known(in.fetching(in.artifact)), in.tenantOf))
+	mux.HandleFunc("GET "+api.PathDeltas+"{digest}", in.known(in.fetching(in.deltas)))
 	return mux
 }
 
-// Run writes last-seen times and changed states behind, in batches, until ctx ends; then once more.
+// Run writes last-seen times and changed states behind, in batches, and keeps event streams alive until ctx ends; then it ends them and
+// writes once more.
 func (in *Ingest) Run(ctx context.Context) error {
-	for in.Clock.Sleep(ctx, in.Flush) == nil {
+	for pulse := in.Clock.Now(); in.Clock.Sleep(ctx, in.Flush) == nil; {
+		if now := in.Clock.Now(); now.Sub(pulse) >= heartbeat {
+			in.hub.pulse()
+			pulse = now
+		}
 		in.flush(ctx)
 	}
+	in.hub.shut()
 	in.flush(context.WithoutCancel(ctx))
 	return nil
 }
@@ -116,46 +175,40 @@ func (in *Ingest) Run(ctx context.Context) error {
 func (in *Ingest) flush(ctx context.Context) {
 	seen, changed := in.Fleet.Flush()
 	if len(seen) > 0 {
-		if err := in.Store.TouchEndpoints(ctx, seen); err != nil {
+		rows := make([]store.Seen, len(seen))
+		for i, s := range seen {
+			rows[i] = store.Seen(s)
+		}
+		if err := in.Store.Touch(ctx, rows); err != nil {
 			in.Fleet.Unflushed(seen)
 			in.Log.ErrorContext(ctx, "write last-seen times; will try again", slog.Any("error", err))
 		}
 	}
-	var failed error
-	for _, e := range changed {
+	if len(changed) > 0 {
+		if err := in.save(ctx, changed...); err != nil {
+			in.Fleet.Unflushed(nil, changed...)
+			in.Log.ErrorContext(ctx, "write the states of endpoints; will try again", slog.Any("error", err))
+		}
+	}
+}
+
+// save writes what endpoints said of themselves.
+func (in *Ingest) save(ctx context.Context, all ...registry.Endpoint) error {
+	rows := make([]store.Endpoint, 0, len(all))
+	for _, e := range all {
 		row, err := rowOf(e)
-		if err == nil {
-			err = in.Store.SaveEndpoint(ctx, row)
-		}
 		if err != nil {
-			in.Fleet.Unflushed(nil, e)
-			failed = fmt.Errorf("endpoint %s: %w", e.ID, err)
+			return fmt.Errorf("encode endpoint %s: %w", e.ID, err)
 		}
+		rows = append(rows, row)
 	}
-	if failed != nil {
-		in.Log.ErrorContext(ctx, "write the states of endpoints; will try again", slog.Any("error", failed))
-	}
+	return in.Store.SaveEndpoints(ctx, rows)
 }
 
 func rowOf(e registry.Endpoint) (store.Endpoint, error) {
 	components, err := json.Marshal(e.Components)
 	return store.Endpoint{
-		ID: e.ID, Tenant: e.Subject.Tenant, Attributes: e.Subject.Attributes, Labels: e.Subject.Labels, Enrolled: e.Enrolled,
+		Number: e.Number, ID: e.ID, Tenant: e.Subject.Tenant, Attributes: e.Subject.Attributes, Labels: e.Subject.Labels, Enrolled: e.Enrolled,
 		LastSeen: e.LastSeen, Boot: e.Boot, Components: components, Posture: e.Posture,
 	}, err
-}
-
-// Load fills the registry from stored endpoints. Hosts loaded so are asked for their whole state when they are heard first.
-func Load(rows []store.Endpoint, into *registry.Registry) {
-	for _, row := range rows {
-		e := registry.Endpoint{
-			ID: row.ID, Enrolled: row.Enrolled, LastSeen: row.LastSeen, Boot: row.Boot, Reported: row.ReportSeq,
-			Posture: row.Posture,
-			Subject: fleet.Subject{Tenant: row.Tenant, Attributes: row.Attributes, Labels: row.Labels},
-		}
-		if len(row.Components) > 0 && json.Unmarshal(row.Components, &e.Components) != nil {
-			e.Components = nil // it sends them again
-		}
-		into.Put(e)
-	}
 }

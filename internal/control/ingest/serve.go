@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +13,7 @@ import (
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
-	"github.com/firebreak-dev/firebreak/internal/control/ca"
+	"github.com/firebreak-dev/firebreak/internal/control/admission"
 	"github.com/firebreak-dev/firebreak/internal/control/problem"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/token"
@@ -20,31 +22,13 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 )
 
-// known lets only enrolled endpoints through. The identity is the key of the client certificate, never anything in the request.
-func (in *Ingest) known(handle func(http.ResponseWriter, *http.Request, fleet.EndpointID) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-			in.fail(w, r, fault.New(fault.Denied, "identify the endpoint: the request came without a client certificate").
-				Hint("join first: firebreak-agent join"))
-			return
-		}
-		id := ca.EndpointOf(r.TLS.VerifiedChains[0][0])
-		if _, ok := in.Fleet.Get(id); !ok {
-			in.fail(w, r, unknown(id))
-			return
-		}
-		if err := handle(w, r, id); err != nil {
-			in.fail(w, r, err)
-		}
-	}
-}
-
-func unknown(id fleet.EndpointID) error {
-	return fault.New(fault.Denied, "identify the endpoint: %s is not enrolled here", id).Hint("join again with a new token")
-}
-
 // enrol turns a join token and a key into an identity.
 func (in *Ingest) enrol(w http.ResponseWriter, r *http.Request) {
+	if retry := in.Desk.Enter(admission.Join, in.chance(fleet.EndpointID(r.RemoteAddr))); retry > 0 {
+		in.fail(w, r, fmt.Errorf("enrol: %w", busy(retry)))
+		return
+	}
+	defer in.Desk.Leave()
 	if err := in.doEnrol(w, r); err != nil {
 		in.fail(w, r, fmt.Errorf("enrol: %w", err))
 	}
@@ -55,7 +39,7 @@ func (in *Ingest) doEnrol(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, &body); err != nil {
 		return err
 	}
-	if err := fault.Problems("read the request", append(checkAttributes(&body.Attributes), checkLabels(body.Labels)...)); err != nil {
+	if err := checkEnrolment(body); err != nil {
 		return err
 	}
 	certificate, id, err := in.CA.SignEndpoint(body.CSR)
@@ -63,19 +47,21 @@ func (in *Ingest) doEnrol(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := in.Clock.Now()
-	joined, err := in.Store.UseJoinToken(r.Context(), token.Hash(body.Token), now)
-	if err != nil {
-		return err
+	if !token.Plausible(token.JoinPrefix, body.Token) { // garbage costs the database nothing
+		return fault.New(fault.Denied, "the token is not one of this server's join tokens").Hint("Ask the operator for a new join token.")
 	}
-	subject := fleet.Subject{Tenant: joined.Tenant, Attributes: fleet.Attributes(body.Attributes), Labels: body.Labels}
+	subject := fleet.Subject{Attributes: fleet.Attributes(body.Attributes), Labels: body.Labels}
 	row, err := rowOf(registry.Endpoint{ID: id, Enrolled: now, LastSeen: now, Subject: subject})
 	if err != nil {
 		return err
 	}
-	if err = in.Store.PutEndpoint(r.Context(), row); err != nil {
+	joined, number, err := in.Store.Join(r.Context(), token.Hash(body.Token), now, row)
+	if err != nil {
 		return err
 	}
+	subject.Tenant = joined.Tenant
 	in.Fleet.Enrol(id, subject, now)
+	in.Fleet.Assign(id, number)
 	root, err := in.Metadata.File(r.Context(), "1.root.json") // the endpoint walks on from the first
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
@@ -91,6 +77,9 @@ func (in *Ingest) doEnrol(w http.ResponseWriter, r *http.Request) error {
 func (in *Ingest) renew(w http.ResponseWriter, r *http.Request, id fleet.EndpointID) error {
 	var body api.RenewRequest
 	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	if err := fault.Problems("read the request", checkCSR(body.CSR)); err != nil {
 		return err
 	}
 	certificate, renewed, err := in.CA.SignEndpoint(body.CSR)
@@ -109,25 +98,44 @@ func (in *Ingest) directive(w http.ResponseWriter, r *http.Request, _ fleet.Endp
 	if sequence == 0 {
 		return fault.New(fault.NotFound, "serve the directive of %q: there is none yet", component)
 	}
-	w.Header().Set("ETag", `"`+strconv.FormatInt(sequence, 10)+`"`)
-	if r.Header.Get("If-None-Match") == w.Header().Get("ETag") {
-		w.WriteHeader(http.StatusNotModified)
-		return nil
-	}
-	send(w, envelope)
+	sendTagged(w, r, strconv.FormatInt(sequence, 10), fresh, envelope)
 	return nil
 }
 
+// What a cache between here and the hosts may do. A directive may halt a rollout: it must not be late by more than a moment.
+const (
+	fresh   = "public, max-age=1"
+	forever = "public, max-age=31536000, immutable"
+)
+
 func (in *Ingest) metadata(w http.ResponseWriter, r *http.Request, _ fleet.EndpointID) error {
-	if target, ok := strings.CutPrefix(r.PathValue("file"), "targets/"); ok {
+	name := r.PathValue("file")
+	if target, ok := strings.CutPrefix(name, "targets/"); ok {
 		return in.target(w, r, target)
 	}
-	data, err := in.Metadata.File(r.Context(), r.PathValue("file"))
+	data, err := in.Metadata.File(r.Context(), name)
 	if err != nil {
 		return err
 	}
-	send(w, data)
+	sum := sha256.Sum256(data)
+	cache := fresh
+	if '0' <= name[0] && name[0] <= '9' { // a version: it never changes
+		cache = forever
+	}
+	sendTagged(w, r, hex.EncodeToString(sum[:16]), cache, data)
 	return nil
+}
+
+// sendTagged writes a document, unless whoever asks has it already.
+func sendTagged(w http.ResponseWriter, r *http.Request, tag, cache string, data []byte) {
+	tag = `"` + tag + `"`
+	w.Header().Set("ETag", tag)
+	w.Header().Set("Cache-Control", cache)
+	if r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	send(w, data)
 }
 
 // target serves releases to any TUF client that has an identity here.
@@ -137,6 +145,8 @@ func (in *Ingest) target(w http.ResponseWriter, r *http.Request, path string) er
 		return err
 	}
 	defer func() { _ = blob.Close() }()
+	takeTime(w)
+	w.Header().Set("Cache-Control", forever) // its name has its digest
 	http.ServeContent(w, r, "", time.Time{}, blob)
 	return nil
 }
@@ -146,13 +156,16 @@ func (in *Ingest) artifact(w http.ResponseWriter, r *http.Request, _ fleet.Endpo
 	if !digest.Valid() {
 		return fault.New(fault.Invalid, `serve an artifact: %q is not "sha256:" and 64 hexadecimal digits`, string(digest))
 	}
+	if in.encoded(w, r, digest) {
+		return nil
+	}
 	blob, _, err := in.Blobs.Open(r.Context(), digest)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = blob.Close() }()
 	w.Header().Set("ETag", `"`+digest.Hex()+`"`)
-	w.Header().Set("Cache-Control", "immutable, max-age=31536000")
+	w.Header().Set("Cache-Control", forever)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	http.ServeContent(w, r, "", time.Time{}, blob)
 	return nil
@@ -174,6 +187,11 @@ func send(w http.ResponseWriter, data []byte) {
 }
 
 func (in *Ingest) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if turned, ok := errors.AsType[busyError](err); ok {
+		refuseBusy(w, turned)
+		problem.Write(w, err, "")
+		return
+	}
 	if kind := fault.KindOf(err); kind == fault.Internal || kind == fault.Unavailable {
 		in.logFailure(r, "request failed", err)
 	}
@@ -189,4 +207,13 @@ func (in *Ingest) logFailure(r *http.Request, what string, err error) {
 	if r.Context().Err() == nil {
 		in.Log.ErrorContext(r.Context(), what, slog.String("path", r.URL.Path), slog.Any("error", err)) //nolint:sloglint // what is a constant of the callers
 	}
+}
+
+// tenantOf is the tenant of whoever sent a request; empty if it is not known yet.
+func (in *Ingest) tenantOf(r *http.Request) string {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return ""
+	}
+	e, _ := in.Fleet.Get(identify(r))
+	return string(e.Subject.Tenant)
 }

@@ -77,7 +77,7 @@ func (w *world) new() *ingest.Ingest {
 	return ingest.New(ingest.Options{
 		Store: w.calls, Engine: w.engine, CA: w.ca, Metadata: w.files, Blobs: w.blobs, Fleet: w.fleet, Clock: w.clock,
 		Log:      slog.New(slog.NewTextHandler(w.log, nil)),
-		PollIdle: time.Minute, PollActive: time.Second, Flush: time.Second,
+		PollIdle: time.Minute, PollActive: time.Second, Flush: time.Second, Idle: 30 * time.Second, Streams: 2,
 	})
 }
 
@@ -209,6 +209,7 @@ type answer struct {
 	status int
 	header http.Header
 	data   []byte
+	closed bool // the connection
 }
 
 func (h *host) try(method, path, body string, header http.Header) (answer, error) {
@@ -223,7 +224,7 @@ func (h *host) try(method, path, body string, header http.Header) (answer, error
 	}
 	defer func() { _ = response.Body.Close() }()
 	data, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, response.Header, data}, err
+	return answer{response.StatusCode, response.Header, data, response.Close}, err
 }
 
 func (h *host) checkIn(body api.CheckIn) api.CheckInReply {
@@ -275,44 +276,36 @@ func (c *counting) call() error {
 	return nil
 }
 
-// UseJoinToken implements ingest.Store.
-func (c *counting) UseJoinToken(ctx context.Context, hash []byte, now time.Time) (store.Token, error) {
+// Join implements ingest.Store.
+func (c *counting) Join(ctx context.Context, hash []byte, now time.Time, e store.Endpoint) (store.Token, int64, error) {
 	if err := c.call(); err != nil {
-		return store.Token{}, err
+		return store.Token{}, 0, err
 	}
-	return c.Store.UseJoinToken(ctx, hash, now)
+	return c.Store.Join(ctx, hash, now, e)
 }
 
-// PutEndpoint implements ingest.Store.
-func (c *counting) PutEndpoint(ctx context.Context, e store.Endpoint) error {
+// SaveEndpoints implements ingest.Store.
+func (c *counting) SaveEndpoints(ctx context.Context, all []store.Endpoint) error {
 	if err := c.call(); err != nil {
 		return err
 	}
-	return c.Store.PutEndpoint(ctx, e)
+	return c.Store.SaveEndpoints(ctx, all)
 }
 
-// SaveEndpoint implements ingest.Store.
-func (c *counting) SaveEndpoint(ctx context.Context, e store.Endpoint) error {
+// Touch implements ingest.Store.
+func (c *counting) Touch(ctx context.Context, seen []store.Seen) error {
 	if err := c.call(); err != nil {
 		return err
 	}
-	return c.Store.SaveEndpoint(ctx, e)
+	return c.Store.Touch(ctx, seen)
 }
 
-// TouchEndpoints implements ingest.Store.
-func (c *counting) TouchEndpoints(ctx context.Context, seen map[fleet.EndpointID]time.Time) error {
+// AddReportsOfMany implements ingest.Store.
+func (c *counting) AddReportsOfMany(ctx context.Context, now time.Time, all []store.EndpointReports) ([]store.Stored, error) {
 	if err := c.call(); err != nil {
-		return err
+		return nil, err
 	}
-	return c.Store.TouchEndpoints(ctx, seen)
-}
-
-// AddReports implements ingest.Store.
-func (c *counting) AddReports(ctx context.Context, id fleet.EndpointID, now time.Time, reports []store.Report) (int64, error) {
-	if err := c.call(); err != nil {
-		return 0, err
-	}
-	return c.Store.AddReports(ctx, id, now, reports)
+	return c.Store.AddReportsOfMany(ctx, now, all)
 }
 
 // obedient is an engine that says what the test wants.
@@ -320,7 +313,7 @@ type obedient struct {
 	sequence map[string]int64
 	refusal  string
 	broken   error
-	pending  bool
+	pending  atomic.Bool
 	drained  atomic.Int64
 	asked    []string
 }
@@ -334,8 +327,8 @@ func (o *obedient) Ask(_ context.Context, id fleet.EndpointID, wish api.Wish) (e
 	return []byte(`{"lease": true}`), "", nil
 }
 
-// Drain implements ingest.Engine.
-func (o *obedient) Drain(context.Context) error {
+// Take implements ingest.Engine.
+func (o *obedient) Take(context.Context, fleet.EndpointID) error {
 	o.drained.Add(1)
 	return o.broken
 }
@@ -349,7 +342,7 @@ func (o *obedient) Directive(component string) (envelope []byte, sequence int64)
 }
 
 // Pending implements ingest.Engine.
-func (o *obedient) Pending(fleet.EndpointID, string) bool { return o.pending }
+func (o *obedient) Pending(fleet.EndpointID, string) bool { return o.pending.Load() }
 
 func (o *obedient) Returned(context.Context, fleet.EndpointID, string) error { return nil }
 

@@ -44,6 +44,9 @@ func WriteStatus(w http.ResponseWriter, status int, err error, request string) {
 		Type: "urn:firebreak:" + string(kind), Title: strings.ReplaceAll(string(kind), "_", " "), Status: status,
 		Detail: message(err), Next: fault.NextOf(err), Request: request,
 	}
+	if request != "" {
+		p.Instance = "urn:firebreak:request:" + request
+	}
 	if e := lister(err); e != nil {
 		p.Problems = Fields(e.Problems)
 	}
@@ -55,7 +58,7 @@ func WriteStatus(w http.ResponseWriter, status int, err error, request string) {
 	for _, stale := range []string{"Content-Length", "Content-Range", "ETag", "Last-Modified"} {
 		header.Del(stale)
 	}
-	if status == http.StatusServiceUnavailable {
+	if status == http.StatusServiceUnavailable && header.Get("Retry-After") == "" {
 		header.Set("Retry-After", "1")
 	}
 	header.Set("Content-Type", api.ProblemType)

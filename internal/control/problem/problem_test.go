@@ -63,7 +63,7 @@ func TestWrite(t *testing.T) {
 		w.Header().Set("ETag", `"1"`)
 		w.Header().Set("Content-Length", "9000")
 		problem.Write(w, c.err, "request-7")
-		c.want.Request = "request-7"
+		c.want.Request, c.want.Instance = "request-7", "urn:firebreak:request:request-7"
 		var got api.Problem
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Errorf("%s: got %s: %v", c.name, w.Body, err)

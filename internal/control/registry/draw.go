@@ -24,8 +24,8 @@ type Draw struct {
 // Draw picks hosts that are spread over the fleet, by class. Hosts that left are never picked. Where most hosts fit it looks at little
 // more than it picks.
 func (r *Registry) Draw(d Draw) map[string][]fleet.EndpointID {
-	b := bag{Draw: d, picked: map[string][]fleet.EndpointID{}, sites: map[place]bool{}}
-	n := r.Len()
+	b := bag{Draw: d, picked: map[string][]fleet.EndpointID{}, sites: map[place]bool{}, since: r.epoch.instant(d.Since)}
+	n := r.records()
 	walk := stroll(n, d.Seed)
 	for from := 0; from < n && !b.full(); from += turn {
 		r.visit(walk, from, min(from+turn, n), &b)
@@ -38,7 +38,7 @@ func (r *Registry) visit(walk func() int, from, to int, b *bag) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for i := from; i < to && !b.full(); i++ {
-		b.look(r.order[walk()])
+		b.look(r, uint32(walk())) //nolint:gosec // a place
 	}
 }
 
@@ -48,6 +48,7 @@ type bag struct {
 	picked map[string][]fleet.EndpointID
 	sites  map[place]bool
 	total  int
+	since  int64
 }
 
 // place is a site, seen by one class.
@@ -60,20 +61,31 @@ func (b *bag) full() bool {
 	return b.Classes != nil && !slices.ContainsFunc(b.Classes, func(class string) bool { return len(b.picked[class]) < b.Each })
 }
 
-func (b *bag) look(e *Endpoint) {
-	class := e.Subject.Attributes.Class
-	if _, has := e.Components[b.Component]; !has || e.Left || e.LastSeen.Before(b.Since) || !e.Posture.Meets(b.Posture) ||
+// look picks the host at a place, if it is to be picked.
+func (b *bag) look(r *Registry, at uint32) {
+	e := r.row(at)
+	k := r.kindOf(e)
+	if k == nil {
+		return // it ended
+	}
+	class := k.subject.Attributes.Class
+	heard, left := e.heard()
+	if !k.has(b.Component) || left || heard < b.since || !e.posture.Meets(b.Posture) ||
 		b.Classes != nil && !slices.Contains(b.Classes, class) || len(b.picked[class]) >= b.Each {
 		return
 	}
-	at := place{e.Subject.Attributes.Site, class}
-	if b.Apart && at.site != "" && b.sites[at] || !b.Fits(e.ID, e.Of(b.Component)) {
+	site := place{k.subject.Attributes.Site, class}
+	if b.Apart && site.site != "" && b.sites[site] {
+		return
+	}
+	id := r.id(at)
+	if !b.Fits(id, k.speaks(b.Component)) {
 		return
 	}
 	if b.Apart {
-		b.sites[at] = true
+		b.sites[site] = true
 	}
-	b.picked[class] = append(b.picked[class], e.ID)
+	b.picked[class] = append(b.picked[class], id)
 	b.total++
 }
 
@@ -109,31 +121,42 @@ type Sign int
 const (
 	Unheard Sign = iota // nothing
 	Heard               // it speaks
-	Left                // its last word is that it stops in good order, whenever it said so
+	Left                // its last word is that it stops in good order, whenever it said so; or its identity ended, and it is not listened to
 )
 
 // Signs tells for each of the hosts what was heard of it after a time. Of a host that is not known nothing is heard.
 func (r *Registry) Signs(ids []fleet.EndpointID, after time.Time) []Sign {
 	signs := make([]Sign, 0, len(ids))
 	for chunk := range slices.Chunk(ids, turn) {
-		signs = r.signs(signs, chunk, after)
+		signs = r.signs(signs, chunk, r.epoch.instant(after))
 	}
 	return signs
 }
 
-func (r *Registry) signs(signs []Sign, ids []fleet.EndpointID, after time.Time) []Sign {
+func (r *Registry) signs(signs []Sign, ids []fleet.EndpointID, after int64) []Sign {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, id := range ids {
-		e, ok := r.endpoints[id]
-		switch {
-		case ok && e.Left:
-			signs = append(signs, Left)
-		case ok && e.LastSeen.After(after):
-			signs = append(signs, Heard)
-		default:
-			signs = append(signs, Unheard)
-		}
+		signs = append(signs, r.sign(id, after))
 	}
 	return signs
+}
+
+func (r *Registry) sign(id fleet.EndpointID, after int64) Sign {
+	at, ok := r.find(id)
+	if _, ended := r.ended[id]; ended {
+		return Left
+	}
+	if !ok {
+		return Unheard
+	}
+	heard, left := r.row(at).heard()
+	switch {
+	case left:
+		return Left
+	case heard > after:
+		return Heard
+	default:
+		return Unheard
+	}
 }

@@ -11,21 +11,23 @@ import (
 // Profile counts the hosts that have the component, or all if it is empty, in groups that are alike; Heard are those heard since a time.
 // The groups come largest first. More than most become one at the end that sums them up.
 func (r *Registry) Profile(component string, since time.Time, most int) []api.FleetGroup {
-	counts := map[api.FleetGroup]api.FleetGroup{}
-	for _, one := range r.sorts(component, since) {
-		kind := one
-		kind.Heard = 0
-		group, known := counts[kind]
-		if !known {
-			group = kind
-			group.Hosts = 0
+	counts := map[api.FleetGroup]*crew{}
+	r.crews(since).each(func(k *kind, c *crew) {
+		if component != "" && !k.has(component) {
+			return
 		}
-		group.Hosts++
-		group.Heard += one.Heard
-		counts[kind] = group
-	}
+		group := alike(k, component)
+		sum, known := counts[group]
+		if !known {
+			sum = &crew{}
+			counts[group] = sum
+		}
+		sum.hosts += c.hosts
+		sum.heard += c.heard
+	})
 	groups := make([]api.FleetGroup, 0, len(counts))
-	for _, group := range counts {
+	for group, sum := range counts {
+		group.Hosts, group.Heard = sum.hosts, sum.heard
 		groups = append(groups, group)
 	}
 	slices.SortFunc(groups, larger)
@@ -40,27 +42,29 @@ func (r *Registry) Profile(component string, since time.Time, most int) []api.Fl
 	return append(groups[:most:most], rest)
 }
 
-// sorts is a group of one for each host: copied under the lock, to be counted without it.
-func (r *Registry) sorts(component string, since time.Time) []api.FleetGroup {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	all := make([]api.FleetGroup, 0, len(r.endpoints))
-	for _, e := range r.endpoints {
-		c, has := e.Components[component]
-		if component != "" && !has {
-			continue
+// crew is how many hosts there are of a kind, and how many of them were heard.
+type crew struct{ hosts, heard int64 }
+
+func (r *Registry) crews(since time.Time) *byKind[crew] {
+	from := r.epoch.instant(since)
+	var crews byKind[crew]
+	r.each(func(h host) {
+		c, _ := crews.at(h.kind)
+		c.hosts++
+		if at, _ := h.heard(); at >= from {
+			c.heard++
 		}
-		a := e.Subject.Attributes
-		one := api.FleetGroup{
-			Class: a.Class, OS: a.OS, Version: a.Version, Kernel: a.Kernel, Consumer: c.Consumer, Site: a.Site,
-			Tenant: string(e.Subject.Tenant), Region: a.Region, Hosts: 1,
-		}
-		if !e.LastSeen.Before(since) {
-			one.Heard = 1
-		}
-		all = append(all, one)
+	})
+	return &crews
+}
+
+// alike is the group, without numbers, of the hosts of a kind.
+func alike(k *kind, component string) api.FleetGroup {
+	a := k.subject.Attributes
+	return api.FleetGroup{
+		Class: a.Class, OS: a.OS, Version: a.Version, Kernel: a.Kernel, Consumer: k.inventory.components[component].Consumer, Site: a.Site,
+		Tenant: string(k.subject.Tenant), Region: a.Region,
 	}
-	return all
 }
 
 // larger orders groups by size, and those of one size by what they are.

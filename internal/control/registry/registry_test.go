@@ -150,6 +150,9 @@ func TestFlush(t *testing.T) {
 	r := registry.New()
 	r.Put(host("ep-1", "acme", "graz"))
 	r.Put(host("ep-2", "acme", "graz"))
+	r.Put(host("ep-3", "acme", "graz"))
+	r.Assign("ep-1", 7)
+	r.Assign("ep-unknown", 8)
 	if seen, changed := r.Flush(); len(seen)+len(changed) != 0 {
 		t.Errorf("got %v seen and %v changed of loaded hosts, want none", seen, changed)
 	}
@@ -161,9 +164,10 @@ func TestFlush(t *testing.T) {
 		t.Error("got an unknown host seen")
 	}
 	r.Update("ep-2", nil, nil, "boot-1")
+	r.Seen("ep-3", later)
 	for range 2 {
 		seen, changed := r.Flush()
-		if diff := cmp.Diff(map[fleet.EndpointID]time.Time{"ep-1": later}, seen); diff != "" {
+		if diff := cmp.Diff([]registry.Sighting{{Number: 7, At: later}}, seen); diff != "" {
 			t.Errorf("seen (-want +got):\n%s", diff)
 		}
 		if len(changed) != 1 || changed[0].ID != "ep-2" || changed[0].Boot != "boot-1" {
@@ -174,35 +178,10 @@ func TestFlush(t *testing.T) {
 		}
 		r.Unflushed(seen, changed...)
 	}
-}
-
-func TestAll(t *testing.T) {
-	t.Parallel()
-	r := registry.New()
-	for _, n := range []int{3, 1, 2} {
-		r.Put(host(fleet.EndpointID(fmt.Sprint("ep-", n)), "acme", "graz"))
-	}
-	for _, c := range []struct {
-		after fleet.EndpointID
-		limit int
-		want  []fleet.EndpointID
-	}{
-		{"", 9, []fleet.EndpointID{"ep-1", "ep-2", "ep-3"}},
-		{"", 2, []fleet.EndpointID{"ep-1", "ep-2"}},
-		{"ep-1", 9, []fleet.EndpointID{"ep-2", "ep-3"}},
-		{"ep-10", 1, []fleet.EndpointID{"ep-2"}},
-		{"ep-3", 9, nil},
-	} {
-		var got []fleet.EndpointID
-		for _, e := range r.All(c.after, c.limit) {
-			got = append(got, e.ID)
-		}
-		if diff := cmp.Diff(c.want, got); diff != "" {
-			t.Errorf("after %q, at most %d (-want +got):\n%s", c.after, c.limit, diff)
-		}
-	}
-	if r.Len() != 3 {
-		t.Errorf("got %d, want 3", r.Len())
+	r.Flush()
+	r.Assign("ep-3", 2000)
+	if seen, _ := r.Flush(); len(seen) != 1 || seen[0].Number != 2000 {
+		t.Errorf("got %+v, want the host that was seen before its number was known", seen)
 	}
 }
 
@@ -227,7 +206,6 @@ func TestConcurrentUse(t *testing.T) {
 				r.Signs([]fleet.EndpointID{id}, start())
 				seen, changed := r.Flush()
 				r.Unflushed(seen, changed...)
-				r.All("", 10)
 			}
 		})
 	}
@@ -288,5 +266,40 @@ func TestStand(t *testing.T) {
 	r.Enrol("ep-1", fleet.Subject{}, start())
 	if got, _ := r.Get("ep-1"); got.Posture != guard {
 		t.Errorf("got %v after it joined again, want what it said", got.Posture.Have())
+	}
+}
+
+// A fleet is deaf when enough hosts were heard before and none is now, whatever those do that are left out.
+func TestDeaf(t *testing.T) {
+	t.Parallel()
+	begin := time.Date(2024, time.July, 19, 4, 9, 0, 0, time.UTC)
+	r := registry.New()
+	for n := range 5 {
+		r.Put(registry.Endpoint{
+			ID: fleet.EndpointID(fmt.Sprintf("ep-%d", n)), LastSeen: begin.Add(time.Duration(n) * time.Minute),
+			Components: map[string]api.Component{"sensor": {}},
+		})
+	}
+	left := func(out ...string) func(fleet.EndpointID) bool {
+		return func(id fleet.EndpointID) bool { return slices.Contains(out, string(id)) }
+	}
+	for _, c := range []struct {
+		name          string
+		component     string
+		since, before time.Duration // after begin
+		least         int
+		out           []string
+		want          bool
+	}{
+		{"one is heard", "sensor", 4 * time.Minute, 0, 3, nil, false},
+		{"nobody is heard", "sensor", 5 * time.Minute, 0, 3, nil, true},
+		{"the one that is heard is left out", "sensor", 4 * time.Minute, 0, 3, []string{"ep-4"}, true},
+		{"too few are known", "sensor", 5 * time.Minute, 3 * time.Minute, 3, nil, false},
+		{"too few are left", "sensor", 5 * time.Minute, 0, 3, []string{"ep-0", "ep-1", "ep-2"}, false},
+		{"nobody has the component", "nginx", 5 * time.Minute, 0, 1, nil, false},
+	} {
+		if got := r.Deaf(c.component, begin.Add(c.since), begin.Add(c.before), c.least, left(c.out...)); got != c.want {
+			t.Errorf("%s: got %t, want %t", c.name, got, c.want)
+		}
 	}
 }

@@ -28,6 +28,23 @@ type state struct {
 	timestamp *trust.Timestamp
 }
 
+// Expires tells when metadata does, by role; empty while there is none.
+func (r *Repository) Expires(ctx context.Context) (map[string]time.Time, error) {
+	s, err := r.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	expires := map[string]time.Time{}
+	if s.root != nil {
+		expires[trust.RoleRoot] = s.root.Signed.Expires
+	}
+	if s.targets != nil {
+		expires[trust.RoleTargets], expires[trust.RoleSnapshot] = s.targets.Signed.Expires, s.snapshot.Signed.Expires
+		expires[trust.RoleTimestamp] = s.timestamp.Signed.Expires
+	}
+	return expires, nil
+}
+
 func (r *Repository) load(ctx context.Context) (*state, error) {
 	var s state
 	var err error

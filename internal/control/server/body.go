@@ -1,42 +1,81 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
+	"os"
+	"time"
 
-	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/resource"
 )
 
-// Limits of request bodies, in bytes, and of a page, in items.
+// Limits of requests, in bytes.
 const (
 	maxDocument = resource.MaxSize
-	maxPage     = 1000
-	defaultPage = 100
+	maxQuery    = 8 << 10
 )
 
-// read takes in a whole body of at most limit bytes.
-func read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+// bodyTime is how long a document may take to arrive.
+const bodyTime = 20 * time.Second
+
+// receive reads the whole body before anything is done: a slow sender keeps nothing waiting but himself, and is cut off.
+func (s *server) receive(t route, next http.Handler) http.Handler {
+	limit := t.limit
+	if limit == 0 {
+		limit = maxDocument
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data, err := s.read(w, r, limit)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// read takes in a whole body of at most limit bytes from the connection.
+func (s *server) read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(clock.Wall{}.Now().Add(s.BodyTime)) // a writer without a connection is a test's
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return nil, withStatus(http.StatusRequestEntityTooLarge,
 			fault.New(fault.Invalid, "read request body: it has more than %d bytes", large.Limit))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		return nil, withStatus(http.StatusRequestTimeout, fault.New(fault.Unavailable, "read request body: it did not come within %s", s.BodyTime))
 	case err != nil:
 		return nil, fault.New(fault.Invalid, "read request body: it ended early: %w", err)
+	}
+	_ = connection.SetReadDeadline(time.Time{})
+	return data, nil
+}
+
+// whole is the body of a route that receives it.
+func whole(r *http.Request) ([]byte, error) {
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read request body: %w", err)
 	}
 	return data, nil
 }
 
 // decode reads the body strictly: every mistake is reported at once, with its path.
-func decode(w http.ResponseWriter, r *http.Request, into any) error {
-	data, err := read(w, r, maxDocument)
+func decode(_ http.ResponseWriter, r *http.Request, into any) error {
+	data, err := whole(r)
 	if err != nil {
 		return err
 	}
@@ -55,38 +94,29 @@ func decodeOptional(w http.ResponseWriter, r *http.Request, into resource.Checke
 }
 
 func write(w http.ResponseWriter, status int, v any) error {
-	data, err := json.Marshal(v)
+	data, err := encode(v)
 	if err != nil {
-		return fmt.Errorf("encode answer: %w", err)
+		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(data, '\n')) // nobody is left to be told of an error
+	send(w, status, data)
 	return nil
 }
 
+func encode(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode answer: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+func send(w http.ResponseWriter, status int, data []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(data) //nolint:gosec // JSON that nobody sniffs; nobody is left to be told of an error
+}
+
 func writeOK(w http.ResponseWriter, v any) error { return write(w, http.StatusOK, v) }
-
-// writeAll answers with a whole list as one page.
-func writeAll[T any](w http.ResponseWriter, items []T) error {
-	if items == nil {
-		items = []T{}
-	}
-	return writeOK(w, api.Page[T]{Items: items})
-}
-
-// pageSize reads ?limit=.
-func pageSize(r *http.Request) (int, error) {
-	text := r.URL.Query().Get("limit")
-	if text == "" {
-		return defaultPage, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxPage {
-		return 0, badQuery("limit", fmt.Sprintf("must be 1 to %d, is %q", maxPage, text))
-	}
-	return n, nil
-}
 
 func badQuery(name, message string) error {
 	return fault.Problems("read query", []fault.Problem{{Path: name, Message: message}})

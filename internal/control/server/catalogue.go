@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/problem"
@@ -27,7 +28,7 @@ func (s *server) listComponents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeAll(w, each(components, componentWire))
+	return pageOf(w, r, components, func(c store.Component) string { return c.Name }, sure(componentWire))
 }
 
 func (s *server) getComponent(w http.ResponseWriter, r *http.Request) error {
@@ -35,7 +36,7 @@ func (s *server) getComponent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeOK(w, componentWire(c))
+	return writeTagged(w, r, http.StatusOK, componentWire(c))
 }
 
 func (s *server) putComponent(w http.ResponseWriter, r *http.Request) error {
@@ -49,13 +50,29 @@ func (s *server) putComponent(w http.ResponseWriter, r *http.Request) error {
 	if err := s.planExists(r.Context(), spec.Plan); err != nil {
 		return err
 	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if err := s.unchangedComponent(r.Context(), r); err != nil {
+		return err
+	}
 	row := store.Component{
 		Name: spec.Name, Kind: release.Kind(spec.Kind), Validation: spec.Validation, Plan: spec.Plan, Created: s.Clock.Now(),
 	}
 	if err := s.Components.PutComponent(r.Context(), row); err != nil {
 		return err
 	}
-	return writeOK(w, componentWire(row))
+	return writeTagged(w, r, http.StatusOK, componentWire(row))
+}
+
+func (s *server) unchangedComponent(ctx context.Context, r *http.Request) error {
+	name := r.PathValue("name")
+	have := func() (api.ComponentSpec, error) {
+		c, err := s.Components.Component(ctx, name)
+		return componentWire(c), err
+	}
+	return unchanged(r, "component "+name, have, func(c api.ComponentSpec) string {
+		return fmt.Sprintf("it is of kind %s, with validation %s and plan %q", c.Kind, c.Validation, c.Plan)
+	})
 }
 
 func (s *server) planExists(ctx context.Context, name string) error {
@@ -109,13 +126,7 @@ func (s *server) listPlans(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	plans := make([]api.StoredPlan, len(rows))
-	for i, row := range rows {
-		if plans[i], err = planWire(row); err != nil {
-			return err
-		}
-	}
-	return writeAll(w, plans)
+	return pageOf(w, r, rows, func(row store.PlanRow) string { return row.Plan.Name }, planWire)
 }
 
 func (s *server) getPlan(w http.ResponseWriter, r *http.Request) error {
@@ -127,7 +138,7 @@ func (s *server) getPlan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeOK(w, answer)
+	return writeTagged(w, r, http.StatusOK, answer)
 }
 
 // putPlan stores a plan with its defaults filled in: what was accepted does not change when a later version has other defaults.
@@ -139,6 +150,11 @@ func (s *server) putPlan(w http.ResponseWriter, r *http.Request) error {
 	if err := sameName(r, p.Name); err != nil {
 		return err
 	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if err := s.unchangedPlan(r.Context(), r); err != nil {
+		return err
+	}
 	row := store.PlanRow{Plan: p.Defaulted(), Updated: s.Clock.Now()}
 	if err := s.Plans.PutPlan(r.Context(), row.Plan, row.Updated); err != nil {
 		return err
@@ -147,11 +163,25 @@ func (s *server) putPlan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeOK(w, answer)
+	return writeTagged(w, r, http.StatusOK, answer)
+}
+
+func (s *server) unchangedPlan(ctx context.Context, r *http.Request) error {
+	name := r.PathValue("name")
+	have := func() (api.StoredPlan, error) {
+		row, err := s.Plans.Plan(ctx, name)
+		if err != nil {
+			return api.StoredPlan{}, err
+		}
+		return planWire(row)
+	}
+	return unchanged(r, "plan "+name, have, func(p api.StoredPlan) string {
+		return fmt.Sprintf("it was stored at %s and can harm %d hosts at most, on average", p.Updated.Format(time.RFC3339), p.Bound)
+	})
 }
 
 func (s *server) checkPlan(w http.ResponseWriter, r *http.Request) error {
-	data, err := read(w, r, maxDocument)
+	data, err := whole(r)
 	if err != nil {
 		return err
 	}

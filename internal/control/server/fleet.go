@@ -12,26 +12,36 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 )
 
-// listEndpoints pages through the fleet by id.
+// listEndpoints pages through the fleet by id, or through what a filter lets through.
 func (s *server) listEndpoints(w http.ResponseWriter, r *http.Request) error {
+	filter, err := filterOf(r)
+	if err != nil {
+		return err
+	}
+	if !filter.empty() {
+		return s.findEndpoints(w, r, filter)
+	}
 	limit, err := pageSize(r)
 	if err != nil {
 		return err
 	}
-	rows, err := s.Fleet.Endpoints(r.Context(), fleet.EndpointID(r.URL.Query().Get("after")), limit)
+	rows, err := s.Fleet.Endpoints(r.Context(), fleet.EndpointID(r.URL.Query().Get("after")), limit+1)
 	if err != nil {
 		return err
 	}
-	page := api.Page[api.Endpoint]{Items: make([]api.Endpoint, len(rows))}
-	for i, row := range rows {
-		if page.Items[i], err = s.endpointWire(row); err != nil {
+	answer := api.EndpointPage{Page: api.Page[api.Endpoint]{Items: []api.Endpoint{}}}
+	if len(rows) > limit {
+		rows = rows[:limit]
+		answer.Next = string(rows[limit-1].ID)
+	}
+	for _, row := range rows {
+		e, err := s.endpointWire(row)
+		if err != nil {
 			return err
 		}
+		answer.Items = append(answer.Items, e)
 	}
-	if len(rows) == limit {
-		page.Next = string(rows[limit-1].ID)
-	}
-	return writeOK(w, page)
+	return writeOK(w, answer)
 }
 
 func (s *server) getEndpoint(w http.ResponseWriter, r *http.Request) error {
@@ -48,7 +58,53 @@ func (s *server) getEndpoint(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	answer.Leases = each(leases, leaseWire)
+	if s.Identities != nil {
+		if twins, found := s.Identities.Twins(row.ID); found {
+			answer.Twins = &twins
+		}
+	}
 	return writeOK(w, answer)
+}
+
+// revokeEndpoint ends an identity whose key may be in wrong hands. A reason is required: the host is told, and so is whoever looks later.
+func (s *server) revokeEndpoint(w http.ResponseWriter, r *http.Request) error {
+	var body endEndpoint
+	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	id := fleet.EndpointID(r.PathValue("id"))
+	if err := s.Identities.End(r.Context(), id, store.Revoked, body.Reason+", by "+callerOf(r.Context()).actor); err != nil {
+		return err
+	}
+	row, err := s.Fleet.Endpoint(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	answer, err := s.endpointWire(row)
+	if err != nil {
+		return err
+	}
+	return writeOK(w, answer)
+}
+
+func (s *server) removeEndpoint(w http.ResponseWriter, r *http.Request) error {
+	err := s.Identities.End(r.Context(), fleet.EndpointID(r.PathValue("id")), store.Removed, "by "+callerOf(r.Context()).actor)
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// endEndpoint is api.EndEndpoint with its rules.
+type endEndpoint struct{ api.EndEndpoint }
+
+// Check implements resource.Checker.
+func (e endEndpoint) Check() []fault.Problem {
+	if e.Reason == "" || len(e.Reason) > maxReason {
+		return []fault.Problem{{Path: "reason", Message: fmt.Sprintf("must have 1 to %d bytes, has %d", maxReason, len(e.Reason))}}
+	}
+	return nil
 }
 
 // lately is how long ago a host was heard that counts as there.
@@ -85,7 +141,10 @@ func (s *server) endpointWire(row store.Endpoint) (api.Endpoint, error) {
 			return api.Endpoint{}, fmt.Errorf("read components of endpoint %s: %w", row.ID, err)
 		}
 	}
-	e.Posture = postureWire(row.Posture)
+	e.Posture, e.Revoked = postureWire(row.Posture), optional(row.Ended)
+	if e.Revoked != nil {
+		e.Why = row.Why
+	}
 	if s.Live == nil {
 		return e, nil
 	}

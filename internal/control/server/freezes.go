@@ -7,18 +7,19 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/domain/calendar"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 )
 
-func (s *server) getFreezes(w http.ResponseWriter, _ *http.Request) error {
+func (s *server) getFreezes(w http.ResponseWriter, r *http.Request) error {
 	answer, err := freezesWire(s.Freezes.Freezes())
 	if err != nil {
 		return err
 	}
-	return writeOK(w, answer)
+	return writeTagged(w, r, http.StatusOK, answer)
 }
 
 // putFreezes replaces the installation's freezes, unless somebody else has done so since the list was read.
@@ -27,10 +28,13 @@ func (s *server) putFreezes(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, &wanted); err != nil {
 		return err
 	}
-	s.freezing.Lock()
-	defer s.freezing.Unlock()
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	have, err := freezesWire(s.Freezes.Freezes())
 	if err != nil {
+		return err
+	}
+	if err = unchanged(r, "the freezes", func() (api.Freezes, error) { return have, nil }, freezeNames); err != nil {
 		return err
 	}
 	if wanted.Tag != "" && wanted.Tag != have.Tag {
@@ -45,7 +49,15 @@ func (s *server) putFreezes(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeOK(w, answer)
+	return writeTagged(w, r, http.StatusOK, answer)
+}
+
+// freezeNames tells of a list in words.
+func freezeNames(f api.Freezes) string {
+	if len(f.Freezes) == 0 {
+		return "there are none"
+	}
+	return "there are " + shorten(strings.Join(each(f.Freezes, func(f api.Freeze) string { return f.Name }), ", "))
 }
 
 // freezes is api.Freezes with its rules.

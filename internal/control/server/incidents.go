@@ -8,15 +8,20 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
 func (s *server) listIncidents(w http.ResponseWriter, r *http.Request) error {
-	incidents, err := s.Records.Incidents(r.Context())
-	if err != nil {
+	var before int64
+	if err := behind(r, &before); err != nil {
 		return err
 	}
-	return writeAll(w, each(incidents, incidentWire))
+	fetch := func(limit int) ([]store.NumberedIncident, error) {
+		return s.Records.IncidentsPage(r.Context(), before, limit)
+	}
+	return page(w, r, fetch, func(i store.NumberedIncident) place { return place{i.Number} },
+		sure(func(i store.NumberedIncident) api.Incident { return incidentWire(i.Incident) }))
 }
 
 // getIncident puts together what is known of a trip: who was harmed, what was decided when, and how the rollout stands.
@@ -26,12 +31,11 @@ func (s *server) getIncident(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	answer := incidentWire(row)
-	leases, err := s.Records.Leases(r.Context(), row.Rollout)
+	harmed, err := s.harmed(r.Context(), row.Rollout)
 	if err != nil {
 		return err
 	}
-	leases = slices.DeleteFunc(leases, func(l store.Lease) bool { return !l.Outcome.Harms() })
-	answer.Harmed = each(leases, leaseWire)
+	answer.Harmed = each(harmed, leaseWire)
 	if answer.Timeline, answer.Crashes, err = s.timeline(r.Context(), row.Rollout); err != nil {
 		return err
 	}
@@ -41,6 +45,25 @@ func (s *server) getIncident(w http.ResponseWriter, r *http.Request) error {
 	}
 	answer.Summary = &summary
 	return writeOK(w, answer)
+}
+
+// harmed lists the leases of harmed hosts in the order of endpoints, the first so many: the rollout has the count.
+func (s *server) harmed(ctx context.Context, id rollout.ID) ([]store.Lease, error) {
+	var kept []store.Lease
+	for after := fleet.EndpointID(""); ; {
+		leases, err := s.Records.LeasesPage(ctx, id, after, maxPage)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range leases {
+			if after = l.Endpoint; l.Outcome.Harms() {
+				kept = append(kept, l)
+			}
+		}
+		if len(leases) < maxPage || len(kept) >= maxHarmed {
+			return kept[:min(len(kept), maxHarmed)], nil
+		}
+	}
 }
 
 // timeline is a rollout's decisions without the granted leases, of which there may be millions, and what its hosts found of their crashes.
@@ -67,6 +90,9 @@ func (s *server) timeline(ctx context.Context, id rollout.ID) ([]api.Decision, [
 		after = last
 	}
 }
+
+// maxHarmed bounds the harmed hosts that an incident lists.
+const maxHarmed = 10_000
 
 // maxTimeline bounds an incident's timeline: a trip comes after a handful of harmed hosts, not after thousands.
 const maxTimeline = 1000

@@ -54,6 +54,10 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 // orElse answers what no route matches with a problem too.
 func (s *server) orElse(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.URL.RawQuery) > maxQuery {
+			s.fail(w, r, withStatus(http.StatusRequestURITooLong, fault.New(fault.Invalid, "read query: it has more than %d bytes", maxQuery)))
+			return
+		}
 		h, pattern := mux.Handler(r)
 		if pattern != "" {
 			mux.ServeHTTP(w, r) // again through the mux: it fills in the path's values
@@ -67,7 +71,7 @@ func (s *server) orElse(mux *http.ServeMux) http.Handler {
 				fault.New(fault.Invalid, "%s %s: the method is not allowed; use %s", r.Method, r.URL.Path, allow)))
 			return
 		}
-		s.fail(w, r, fault.New(fault.NotFound, "%s %s: there is no such path", r.Method, r.URL.Path))
+		s.fail(w, r, noSuchPath(w, r))
 	})
 }
 

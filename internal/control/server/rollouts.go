@@ -1,11 +1,14 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"slices"
+	"sort"
 	"strconv"
+	"strings"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
@@ -23,11 +26,29 @@ func (s *server) listRollouts(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	var started int64
+	var id string
+	if err := behind(r, &started, &id); err != nil {
+		return err
+	}
 	rollouts, err := s.Engine.Rollouts(r.Context(), component)
 	if err != nil {
 		return err
 	}
-	return writeAll(w, rollouts)
+	fetch := func(limit int) ([]api.Rollout, error) {
+		first := 0
+		if id != "" {
+			first = sort.Search(len(rollouts), func(i int) bool { return older(rollouts[i], started, id) })
+		}
+		return rollouts[first:min(len(rollouts), first+limit)], nil
+	}
+	return page(w, r, fetch, func(r api.Rollout) place { return place{r.Started.UnixNano(), r.ID} },
+		func(r api.Rollout) (api.Rollout, error) { return r, nil })
+}
+
+// older tells whether a rollout comes behind the one with that start and id.
+func older(r api.Rollout, started int64, id string) bool {
+	return cmp.Or(cmp.Compare(r.Started.UnixNano(), started), cmp.Compare(r.ID, id)) < 0
 }
 
 func (s *server) getRollout(w http.ResponseWriter, r *http.Request) error {
@@ -35,7 +56,7 @@ func (s *server) getRollout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeOK(w, answer)
+	return writeTagged(w, r, http.StatusOK, answer)
 }
 
 func (s *server) startRollout(w http.ResponseWriter, r *http.Request) error {
@@ -43,11 +64,14 @@ func (s *server) startRollout(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, &start); err != nil {
 		return err
 	}
+	if err := s.atHand(r.Context(), start.Component, start.Version); err != nil {
+		return err
+	}
 	answer, err := s.Engine.Start(r.Context(), start.StartRollout, callerOf(r.Context()).actor)
 	if err != nil {
 		return err
 	}
-	return write(w, http.StatusCreated, answer)
+	return writeTagged(w, r, http.StatusCreated, answer)
 }
 
 // startRollout is api.StartRollout with its rules.
@@ -77,13 +101,22 @@ func (s *server) actOnRollout(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeOptional(w, r, &body); err != nil {
 		return err
 	}
+	seen := expectation{tagsIn(r, "If-Match"), body.Phase}
+	if err := s.expect(r, seen); err != nil {
+		return err
+	}
 	answer, err := s.Engine.Act(r.Context(), r.PathValue("id"), rollout.OperatorActed{
 		Action: action, Actor: callerOf(r.Context()).actor, Reason: body.Reason, Select: body.selector(),
 	})
+	if err != nil && fault.KindOf(err) == fault.Conflict {
+		if meanwhile := s.expect(r, seen); meanwhile != nil {
+			return meanwhile // it says more
+		}
+	}
 	if err != nil {
 		return err
 	}
-	return writeOK(w, answer)
+	return writeTagged(w, r, http.StatusOK, answer)
 }
 
 // act is api.Act with the rules of its action.
@@ -97,6 +130,9 @@ const maxSelect = 8 << 10 // bytes of a hold's selector, which every directive o
 // Check implements resource.Checker.
 func (a act) Check() []fault.Problem {
 	problems := checkReason(a.Reason)
+	if a.Phase != "" && !slices.Contains(phases(), a.Phase) {
+		problems = append(problems, fault.Problem{Path: "phase", Message: fmt.Sprintf("must be %s, is %q", strings.Join(phases(), ", "), shorten(a.Phase))})
+	}
 	add := func(path, format string, args ...any) {
 		problems = append(problems, fault.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 	}
@@ -213,11 +249,12 @@ func (s *server) listLeases(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	leases, err := s.Records.Leases(r.Context(), id)
-	if err != nil {
+	var after fleet.EndpointID
+	if err := behind(r, &after); err != nil {
 		return err
 	}
-	return writeAll(w, each(leases, leaseWire))
+	fetch := func(limit int) ([]store.Lease, error) { return s.Records.LeasesPage(r.Context(), id, after, limit) }
+	return page(w, r, fetch, func(l store.Lease) place { return place{l.Endpoint} }, sure(leaseWire))
 }
 
 func leaseWire(l store.Lease) api.LeaseStatus {
@@ -225,4 +262,15 @@ func leaseWire(l store.Lease) api.LeaseStatus {
 		Endpoint: string(l.Endpoint), Tenant: string(l.Tenant), Site: l.Site, Rollout: string(l.Rollout), Ring: l.Ring, Issued: l.Issued,
 		Deadline: l.Deadline, Outcome: string(l.Outcome), Known: optional(l.Known), Detail: l.Detail, Recovered: optional(l.Recovered),
 	}
+}
+
+// phases are the words for how a rollout stands.
+func phases() []string {
+	var words []string
+	for _, p := range []rollout.Phase{
+		rollout.Proposed, rollout.Running, rollout.Paused, rollout.Complete, rollout.Halted, rollout.Tripped, rollout.RolledBack,
+	} {
+		words = append(words, string(p))
+	}
+	return words
 }

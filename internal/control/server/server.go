@@ -6,6 +6,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/gc"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/upload"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/calendar"
@@ -24,12 +27,14 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
-// Tokens keeps credentials. *store.Store is one.
+// Tokens keeps credentials, and what those who have them were answered. *store.Store is one.
 type Tokens interface {
+	Answers
 	PutToken(ctx context.Context, t store.Token) error
 	// TokenByHash returns fault.NotFound if nobody has that token.
 	TokenByHash(ctx context.Context, hash []byte) (store.Token, error)
-	Tokens(ctx context.Context) ([]store.Token, error)
+	// TokensPage lists at most limit tokens behind the one with that time of creation and id, in that order.
+	TokensPage(ctx context.Context, created time.Time, id string, limit int) ([]store.Token, error)
 	RevokeToken(ctx context.Context, id string, at time.Time) error
 }
 
@@ -41,11 +46,19 @@ type Fleet interface {
 	LeasesOfEndpoint(ctx context.Context, id fleet.EndpointID) ([]store.Lease, error)
 }
 
+// Identities end, and may be used by two. *ingest.Ingest has them.
+type Identities interface {
+	End(ctx context.Context, id fleet.EndpointID, how store.Ending, why string) error
+	Twins(id fleet.EndpointID) (api.Twins, bool)
+}
+
 // Live knows what endpoints said last, before it is written behind. *registry.Registry is one.
 type Live interface {
 	Get(id fleet.EndpointID) (registry.Endpoint, bool)
 	// Profile counts the hosts that have a component, or all, by what they are, and how many of each sort were heard since a time.
 	Profile(component string, since time.Time, most int) []api.FleetGroup
+	Search(q registry.Search) registry.Found
+	Len() int
 }
 
 // Components keeps the registered components. *store.Store is one.
@@ -64,9 +77,12 @@ type Plans interface {
 
 // Releases knows what was published and what was recalled. *store.Store is one.
 type Releases interface {
+	Deltas
 	Release(ctx context.Context, component, version string) (release.Published, error)
 	// Releases lists those of a component, or all if component is empty.
 	Releases(ctx context.Context, component string) ([]release.Published, error)
+	// ReleasesPage lists at most limit of a component, or of all if component is empty, behind the one with that component and serial number: by component, newest first.
+	ReleasesPage(ctx context.Context, component, behind string, serial int64, limit int) ([]release.Published, error)
 	Recalls(ctx context.Context, component string) ([]store.Recall, error)
 }
 
@@ -74,8 +90,10 @@ type Releases interface {
 type Records interface {
 	// Events lists at most limit events with larger revisions than after, in order.
 	Events(ctx context.Context, id rollout.ID, after int64, limit int) ([]store.Event, error)
-	Leases(ctx context.Context, id rollout.ID) ([]store.Lease, error)
-	Incidents(ctx context.Context) ([]store.Incident, error)
+	// LeasesPage lists at most limit leases of endpoints with larger ids than after, in order.
+	LeasesPage(ctx context.Context, id rollout.ID, after fleet.EndpointID, limit int) ([]store.Lease, error)
+	// IncidentsPage lists at most limit incidents with smaller numbers than before, newest first; 0 is before all.
+	IncidentsPage(ctx context.Context, before int64, limit int) ([]store.NumberedIncident, error)
 	Incident(ctx context.Context, id string) (store.Incident, error)
 }
 
@@ -110,10 +128,30 @@ type Repository interface {
 type Blobs interface {
 	Put(ctx context.Context, want release.Digest, size int64, r io.Reader) error
 	Open(ctx context.Context, digest release.Digest) (io.ReadSeekCloser, int64, error)
+	Touch(ctx context.Context, digest release.Digest) error
 	Remove(ctx context.Context, digest release.Digest) error
 }
 
-// Options are what a server needs. All are required, except Live and Web.
+// Uploads takes in large blobs in pieces. *upload.Desk does.
+type Uploads interface {
+	Begin(digest release.Digest, size int64) (upload.Status, error)
+	Status(id string) (upload.Status, error)
+	Append(ctx context.Context, id string, offset, length int64, r io.Reader, interrupt func()) (upload.Status, error)
+	Finish(ctx context.Context, id string) (upload.Status, error)
+	Cancel(ctx context.Context, id string) error
+}
+
+// Catalogue shows releases in the OCI layout of the store. *oci.Catalogue does.
+type Catalogue interface {
+	Published(ctx context.Context) error
+}
+
+// Garbage is collected. *Collector does.
+type Garbage interface {
+	Collect(ctx context.Context, dry bool) (gc.Report, error)
+}
+
+// Options are what a server needs. All are required, except where it is said.
 type Options struct {
 	Tokens     Tokens
 	Fleet      Fleet
@@ -126,22 +164,44 @@ type Options struct {
 	Repository Repository
 	Blobs      Blobs
 
-	Live   Live                                          // the fleet as it is now: newer words of endpoints than the store's; may be nil
-	About  func(ctx context.Context) (api.Status, error) // what this installation is
-	Web    http.Handler                                  // the console; answers everything outside the API, without a token
-	Random io.Reader                                     // crypto/rand.Reader outside tests: secrets of new tokens
-	Clock  clock.Clock
-	Log    *slog.Logger
+	Uploads   Uploads      // nil: large blobs come in one piece too
+	Catalogue Catalogue    // nil: releases are not shown to OCI tools
+	OCI       http.Handler // the paths of a registry under /v2/; nil: there are none
+	Garbage   Garbage      // nil: none is collected
+
+	Identities Identities // nil: none is ended here
+
+	Cell  string                          // name of this control plane among its peers; empty: it is no cell
+	Leads func(ctx context.Context) error // why nobody decides here now, so that peers are told nothing that may be old; nil: somebody does
+
+	Live     Live                                          // the fleet as it is now: newer words of endpoints than the store's; may be nil
+	About    func(ctx context.Context) (api.Status, error) // what this installation is
+	Web      http.Handler                                  // the console; answers everything outside the API, without a token
+	Rate     Rate                                          // of requests of one token
+	Patience time.Duration                                 // of a halt with the database that is to say whose token it is; 0 means 2 seconds
+	BodyTime time.Duration                                 // in which a document must arrive; 0 means 20 seconds
+	Random   io.Reader                                     // crypto/rand.Reader outside tests: secrets of new tokens
+	Clock    clock.Clock
+	Log      *slog.Logger
 }
 
-// server answers requests. It has no state of its own and starts no goroutines.
+// server answers requests. It starts no goroutines.
 type server struct {
 	Options
-	freezing sync.Mutex // from looking at the freezes until they are replaced
+	changing    sync.Mutex // from looking at a component, a plan or the freezes until they are replaced
+	buckets     *buckets
+	recent      *recents
+	description []byte // the OpenAPI document
+	searches    chan struct{}
 }
 
 // New makes the handler of the operators' port. The caller serves it, with timeouts, and owns everything in the options.
 func New(o Options) http.Handler {
-	s := &server{Options: o}
-	return s.observe(s.route())
+	o.BodyTime, o.Patience = cmp.Or(o.BodyTime, bodyTime), cmp.Or(o.Patience, patience)
+	s := &server{
+		Options: o, buckets: &buckets{Rate: o.Rate.orDefault(), all: map[string]bucket{}}, recent: &recents{all: map[string]recent{}},
+		searches: make(chan struct{}, mostSearches),
+	}
+	s.description = document(s.routes())
+	return s.observe(s.mux())
 }

@@ -292,3 +292,5 @@ func TestInvariantI10StoredEventsExplainEveryDecision(t *testing.T) {
 		t.Errorf("verdicts are %s, want two counted outcomes, amber after the first, the trip after the second", got)
 	}
 }
+
+func digestOf(content string) string { return string(release.DigestOf([]byte(content))) }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"net/http"
 )
 
@@ -10,4 +11,9 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeOK(w, status)
+}
+
+// describe gives the OpenAPI document of this very port.
+func (s *server) describe(w http.ResponseWriter, r *http.Request) error {
+	return writeTagged(w, r, http.StatusOK, json.RawMessage(s.description))
 }

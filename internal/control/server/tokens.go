@@ -19,11 +19,17 @@ const defaultJoinTTL = 24 * time.Hour
 const maxNote = 200 // bytes
 
 func (s *server) listTokens(w http.ResponseWriter, r *http.Request) error {
-	tokens, err := s.Tokens.Tokens(r.Context())
-	if err != nil {
+	var created int64
+	var id string
+	if err := behind(r, &created, &id); err != nil {
 		return err
 	}
-	return writeAll(w, each(tokens, tokenWire))
+	after := time.Time{}
+	if created != 0 {
+		after = time.UnixMicro(created)
+	}
+	fetch := func(limit int) ([]store.Token, error) { return s.Tokens.TokensPage(r.Context(), after, id, limit) }
+	return page(w, r, fetch, func(t store.Token) place { return place{t.Created.UnixMicro(), t.ID} }, sure(tokenWire))
 }
 
 // createToken answers with the secret, which is shown this once and never stored.
@@ -55,6 +61,7 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Tokens.RevokeToken(r.Context(), id, s.Clock.Now()); err != nil {
 		return err
 	}
+	s.recent.revoked(id)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -70,10 +77,11 @@ func (n newToken) Check() []fault.Problem {
 			problems = append(problems, fault.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 		}
 	}
-	operator := n.Kind == string(store.OperatorToken)
-	require(operator || n.Kind == string(store.JoinToken), "kind", "must be operator or join, is %q", n.Kind)
-	require(!operator || n.Tenant == "", "tenant", "is for join tokens only")
-	require(!operator || n.Uses == 0, "uses", "is for join tokens only")
+	kind := store.TokenKind(n.Kind)
+	joins := kind != store.OperatorToken && kind != store.PeerToken
+	require(!joins || kind == store.JoinToken, "kind", "must be operator, join or peer, is %q", n.Kind)
+	require(joins || n.Tenant == "", "tenant", "is for join tokens only")
+	require(joins || n.Uses == 0, "uses", "is for join tokens only")
 	require(n.Tenant == "" || plan.Name(n.Tenant), "tenant", "must be 1 to 63 lower-case letters, digits and dashes, is %q", n.Tenant)
 	require(n.Uses >= -1, "uses", "must be above 0, or -1 for no limit, is %d", n.Uses)
 	require(len(n.Note) <= maxNote, "note", "has %d bytes; %d is the most", len(n.Note), maxNote)
@@ -89,6 +97,9 @@ func (n newToken) row(now time.Time) (row store.Token, prefix string) {
 	row = store.Token{Kind: store.TokenKind(n.Kind), Note: n.Note, Created: now}
 	ttl, _ := time.ParseDuration(n.TTL) // checked; 0 if there is none
 	prefix = token.OperatorPrefix
+	if row.Kind == store.PeerToken {
+		prefix = token.PeerPrefix
+	}
 	if row.Kind == store.JoinToken {
 		prefix, row.Tenant, row.Left = token.JoinPrefix, fleet.TenantID(n.Tenant), n.Uses
 		if row.Tenant == "" {

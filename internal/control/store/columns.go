@@ -90,31 +90,66 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// bound gives a context that ends when the database's patience does.
+func (d Dialect) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d.Patience <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d.Patience)
+}
+
+// reader is the pool for reads. What [list] and [one] read from it is given up when the database's patience ends.
+type reader struct {
+	*sql.DB
+	dialect Dialect
+}
+
+// bounded bounds what is read outside of a transaction; what is read inside is bounded with it. Silent gives an error that comes of that
+// end, and not of the caller's own context, the words for it.
+func bounded(ctx context.Context, q querier) (reading context.Context, enough context.CancelFunc, silent func(error) error) {
+	r, ok := q.(reader)
+	if !ok {
+		return ctx, func() {}, func(err error) error { return err }
+	}
+	reading, enough = r.dialect.bound(ctx)
+	return reading, enough, func(err error) error {
+		if err == nil || reading.Err() == nil || ctx.Err() != nil {
+			return err
+		}
+		return fault.New(fault.Unavailable, "the database did not answer within %v: %w", r.dialect.Patience, err).
+			Hint("Look at how busy it is, and whether the network to it lets everything through. It is tried again by itself.")
+	}
+}
+
 // list reads all rows of a query. The result is nil if there are none.
 func list[T any](ctx context.Context, q querier, scan func(row) (T, error), query string, args ...any) ([]T, error) {
+	ctx, enough, silent := bounded(ctx, q)
+	defer enough()
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, err
+		return nil, silent(err)
 	}
 	defer rows.Close()
 	var all []T
 	for rows.Next() {
 		v, err := scan(rows)
 		if err != nil {
-			return nil, err
+			return nil, silent(err)
 		}
 		all = append(all, v)
 	}
-	return all, rows.Err()
+	return all, silent(rows.Err())
 }
 
 // one reads the only row of a query; none is a fault.NotFound that says missing.
 func one[T any](ctx context.Context, q querier, scan func(row) (T, error), missing error, query string, args ...any) (T, error) {
+	ctx, enough, silent := bounded(ctx, q)
+	defer enough()
 	v, err := scan(q.QueryRowContext(ctx, query, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return v, missing
 	}
-	return v, err
+	return v, silent(err)
 }
 
 // scalar scans a single column.

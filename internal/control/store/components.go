@@ -92,3 +92,18 @@ func (s *Store) PutSetting(ctx context.Context, key, value string) error {
 		return err
 	})
 }
+
+// KeepSetting stores a small named value unless there is one, and returns the one that is there then: of many who do so at once, all get
+// the same.
+func (s *Store) KeepSetting(ctx context.Context, key, value string) (kept string, err error) {
+	err = s.write(ctx, "store setting "+key+" if there is none", func(ctx context.Context, tx *sql.Tx) (failed error) {
+		if _, failed = tx.ExecContext(ctx, `INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`, key, value); failed == nil {
+			kept, failed = one(ctx, tx, scalar[string], none("it was removed"), `SELECT value FROM settings WHERE key = $1`, key)
+		}
+		return failed
+	})
+	if err != nil {
+		return "", err
+	}
+	return kept, nil
+}

@@ -18,7 +18,7 @@ func scanDirective(r row) (Directive, error) {
 // PutDirective stores a component's newest directive in place of the one before. A sequence that is not above the stored one is a
 // fault.Conflict: endpoints would refuse it.
 func (s *Store) PutDirective(ctx context.Context, d Directive) error {
-	return s.write(ctx, "store directive of component "+d.Component, func(ctx context.Context, tx *sql.Tx) error {
+	return s.wakingWrite(ctx, WakeDirectives, "store directive of component "+d.Component, func(ctx context.Context, tx *sql.Tx) error {
 		n, err := changed(ctx, tx, `INSERT INTO directives (`+directiveColumns+`) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (component) DO UPDATE SET sequence = excluded.sequence, envelope = excluded.envelope, issued = excluded.issued
 			WHERE directives.sequence < excluded.sequence`, d.Component, d.Sequence, d.Envelope, micros(d.Issued))

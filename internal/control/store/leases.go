@@ -18,21 +18,34 @@ func scanLease(r row) (Lease, error) {
 	return l, err
 }
 
-func upsertLease(ctx context.Context, tx *sql.Tx, l Lease) error {
-	_, err := tx.ExecContext(ctx,
-		`INSERT INTO leases (`+leaseColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-		ON CONFLICT (rollout, endpoint) DO UPDATE SET id = excluded.id, tenant = excluded.tenant, site = excluded.site,
+// upsertLeases writes leases; of several for one endpoint the last.
+func upsertLeases(ctx context.Context, tx *sql.Tx, all []Lease) error {
+	const into = `INSERT INTO leases (` + leaseColumns + `) VALUES `
+	const over = ` ON CONFLICT (rollout, endpoint) DO UPDATE SET id = excluded.id, tenant = excluded.tenant, site = excluded.site,
 		stratum = excluded.stratum, class = excluded.class, ring = excluded.ring, issued = excluded.issued, expires = excluded.expires,
 		deadline = excluded.deadline, outcome = excluded.outcome, known = excluded.known, detail = excluded.detail,
-		recovered = excluded.recovered`,
-		l.Rollout, l.Endpoint, l.ID, l.Tenant, l.Site, l.Stratum, l.Class, l.Ring, micros(l.Issued), micros(l.Expires),
-		micros(l.Deadline), l.Outcome, micros(l.Known), l.Detail, micros(l.Recovered))
-	return err
+		recovered = excluded.recovered`
+	bind := func(args []any, l Lease) []any {
+		return append(args, l.Rollout, l.Endpoint, l.ID, l.Tenant, l.Site, l.Stratum, l.Class, l.Ring, micros(l.Issued),
+			micros(l.Expires), micros(l.Deadline), l.Outcome, micros(l.Known), l.Detail, micros(l.Recovered))
+	}
+	const shape = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	return inRows(lastOf(all, func(l Lease) fleet.EndpointID { return l.Endpoint }), shape, bind, func(rows string, args []any) error {
+		_, err := tx.ExecContext(ctx, into+rows+over, args...)
+		return err
+	})
 }
 
 // Leases lists all leases of a rollout in the order of endpoints.
 func (s *Store) Leases(ctx context.Context, id rollout.ID) ([]Lease, error) {
 	all, err := list(ctx, s.reader, scanLease, `SELECT `+leaseColumns+` FROM leases WHERE rollout = $1 ORDER BY endpoint`, id)
+	return all, s.fail(err, "list leases of rollout "+string(id))
+}
+
+// LeasesPage lists at most limit leases of a rollout whose endpoint is above after, in the order of endpoints. A limit of 0 means all.
+func (s *Store) LeasesPage(ctx context.Context, id rollout.ID, after fleet.EndpointID, limit int) ([]Lease, error) {
+	all, err := list(ctx, s.reader, scanLease,
+		`SELECT `+leaseColumns+` FROM leases WHERE rollout = $1 AND endpoint > $2 ORDER BY endpoint LIMIT $3`, id, after, atMost(limit))
 	return all, s.fail(err, "list leases of rollout "+string(id))
 }
 

@@ -12,8 +12,11 @@ import (
 // changed: this one could not know what it would break.
 func (s *Store) migrate(ctx context.Context) error {
 	const what = "bring the database up to date"
-	p, err := goose.NewProvider(s.dialect.Goose, s.writer, s.dialect.Migrations,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger())}
+	if s.dialect.Turn != nil {
+		options = append(options, goose.WithSessionLocker(s.dialect.Turn))
+	}
+	p, err := goose.NewProvider(s.dialect.Goose, s.writer, s.dialect.Migrations, options...)
 	if err != nil {
 		return s.fail(err, what)
 	}

@@ -30,20 +30,64 @@ type TokenKind string
 const (
 	OperatorToken TokenKind = "operator"
 	JoinToken     TokenKind = "join"
+	PeerToken     TokenKind = "peer" // another control plane's: it may read how a release stands
 )
 
 // Endpoint is one managed host as last reported.
 type Endpoint struct {
+	Number     int64 // 1, 2, 3 ... with gaps; the store gives it at enrolment, and it stays
 	ID         fleet.EndpointID
 	Tenant     fleet.TenantID
 	Attributes fleet.Attributes
-	Labels     fleet.Labels
+	Labels     fleet.Labels // of one that was read: others may have the same map, so it must not be changed
 	Enrolled   time.Time
 	LastSeen   time.Time // written behind; may be a little old
 	Boot       string    // boot id
 	Components json.RawMessage
 	ReportSeq  int64 // highest report number stored
 	Posture    fleet.Posture
+	Change     int64 // grows over all endpoints whenever one enrols or is saved; the store gives it
+	Ending     Ending
+	Ended      time.Time // when it was revoked or removed; zero: it was not
+	Why        string    // the reason that was given for it, and by whom
+}
+
+// Ending is how an endpoint's identity ended.
+type Ending string
+
+// The endings.
+const (
+	Enrolled Ending = ""        // it did not
+	Revoked  Ending = "revoked" // its key is good for nothing any more, and cannot join again
+	Removed  Ending = "removed" // it is not managed any more, and may join again
+)
+
+// Seen is when an endpoint was last seen.
+type Seen struct {
+	Number int64 // of the endpoint
+	At     time.Time
+}
+
+// EndpointReports are the reports of one endpoint.
+type EndpointReports struct {
+	Endpoint fleet.EndpointID
+	Number   int64    // of the endpoint, if the caller knows it; with 0 it is looked up
+	Reports  []Report // only Seq and Data are looked at
+}
+
+// Stored tells what became of one endpoint's reports.
+type Stored struct {
+	Highest int64 // the highest number ever stored, which may be acknowledged
+	Err     error // a fault.NotFound if there is no such endpoint; then none of its reports is stored
+}
+
+// Hearing is what a replica wrote of the endpoints it heard.
+type Hearing struct {
+	Number  int64 // 1, 2, 3 ... in the order of commits; the store gives it
+	Replica string
+	At      time.Time     // by the replica's clock
+	Age     time.Duration // since it was written, by the database's clock; never below 0
+	Data    []byte
 }
 
 // Component is a registered component.
@@ -130,14 +174,15 @@ type Report struct {
 	Data     json.RawMessage // api.Report
 }
 
-// Commit is what one event changes, written in one transaction or not at all.
+// Commit is what some events of one rollout change together, written in one transaction or not at all.
 type Commit struct {
-	Event    Event
-	State    rollout.State // after the event; Event.Revision must be the stored revision + 1, else fault.Conflict
-	Lease    *Lease        // upserted by (rollout, endpoint)
+	Events   []Event       // at least one, in order; their revisions follow the stored one without a gap, else fault.Conflict
+	State    rollout.State // after the last event
+	Leases   []Lease       // upserted by (rollout, endpoint); of several for one endpoint the last counts
 	Recall   *Recall       // inserted once by (component, manifest)
 	Incident *Incident     // inserted
-	Report   *ReportKey    // marked as taken in
+	Reports  []ReportKey   // marked as taken in; each must not have been before, else fault.Conflict
+	Term     int64         // of the leader that decided: another one leads by now is a fault.Conflict; 0 is not checked
 }
 
 // ReportKey names a report.

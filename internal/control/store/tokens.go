@@ -72,17 +72,29 @@ func (s *Store) UseJoinToken(ctx context.Context, hash []byte, now time.Time) (T
 		if err != nil {
 			return err
 		}
-		if err = t.joins(now); err != nil || t.Left < 0 {
+		if t, err = t.spend(now); err != nil {
 			return err
 		}
-		t.Left--
-		_, err = tx.ExecContext(ctx, `UPDATE tokens SET uses = $2 WHERE id = $1`, t.ID, t.Left)
-		return err
+		return t.keepUses(ctx, tx)
 	})
 	if err != nil {
 		return Token{}, err
 	}
 	return t, nil
+}
+
+// spend takes one use of the token, if it has one.
+func (t Token) spend(now time.Time) (Token, error) {
+	err := t.joins(now)
+	if err == nil && t.Left > 0 {
+		t.Left--
+	}
+	return t, err
+}
+
+func (t Token) keepUses(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, `UPDATE tokens SET uses = $2 WHERE id = $1`, t.ID, t.Left)
+	return err
 }
 
 // joins tells why nobody may join with the token at that time, or nil.

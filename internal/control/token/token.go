@@ -1,6 +1,6 @@
-// Package token makes the bearer credentials of operators and of hosts that join.
+// Package token makes the bearer credentials of operators, of hosts that join, and of other control planes.
 //
-// A token reads "fb_op_<id>_<secret>" or "fb_join_<id>_<secret>". The id is public: lists and revocations use it. The secret has 256
+// A token reads "fb_op_<id>_<secret>", "fb_join_<id>_<secret>" or "fb_peer_<id>_<secret>". The id is public: lists and revocations use it. The secret has 256
 // random bits and is shown once; the control plane keeps only the SHA-256 of the whole token. A fast hash is enough, because nobody
 // can guess 256 bits, and it makes the lookup one indexed read.
 package token
@@ -13,10 +13,11 @@ import (
 	"strings"
 )
 
-// Prefixes of the two kinds of tokens: leaked ones are easy to find by them.
+// Prefixes of the kinds of tokens: leaked ones are easy to find by them.
 const (
 	OperatorPrefix = "fb_op_"
 	JoinPrefix     = "fb_join_"
+	PeerPrefix     = "fb_peer_"
 )
 
 const (

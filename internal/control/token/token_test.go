@@ -50,3 +50,21 @@ func TestMintNeedsRandomBytes(t *testing.T) {
 		t.Error("Mint without enough random bytes succeeded, want an error")
 	}
 }
+
+// FuzzPlausible: what looks like a token has the length of one, and what Mint makes does.
+func FuzzPlausible(f *testing.F) {
+	minted, err := token.Mint(token.JoinPrefix, strings.NewReader(strings.Repeat("x", 64)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(minted.Secret)
+	f.Add("fb_join__")
+	f.Fuzz(func(t *testing.T, secret string) {
+		if token.Plausible(token.JoinPrefix, secret) && len(secret) != len(minted.Secret) {
+			t.Errorf("got %q taken for a token", secret)
+		}
+	})
+	if !token.Plausible(token.JoinPrefix, minted.Secret) {
+		f.Error("got a minted token refused")
+	}
+}

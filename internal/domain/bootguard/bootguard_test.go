@@ -22,7 +22,8 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 //	boot [dumps=(a,b)] [watchdog] [fails=(name,slot,...)] [stuck=(name,...)] [clock=1970] [shows=(name,slot)] [saved=no]
 //	stage [the same]              the second stage of the same boot
 //	boots n=3                     that many boots, and only the last is printed
-//	bless; judged; planned; overdue; take
+//	judged [worse=(dns,...)]      the boot was judged, and in what it is worse
+//	bless; planned; overdue; take
 //	asked level=1
 //
 // A boot carries its effects out on the model of the disk, unless they are told to fail; saved=no forgets what became of them, as if the
@@ -117,7 +118,7 @@ func (h *host) run(t *testing.T, d *datadriven.TestData) string {
 	case "bless":
 		h.play(t, bootguard.Blessed{Boot: h.id(), Dumps: words(d, "dumps")})
 	case "judged":
-		h.play(t, bootguard.Judged{Boot: h.id(), Dumps: words(d, "dumps")})
+		h.play(t, bootguard.Judged{Boot: h.id(), Dumps: words(d, "dumps"), Worse: words(d, "worse")})
 	case "planned":
 		h.play(t, bootguard.Planned{})
 	case "overdue":
@@ -218,6 +219,9 @@ func (h *host) show() string {
 	fmt.Fprintf(&b, "boots=%d level=%d pending=%v", s.Boots, s.Level, s.Pending())
 	if s.Judged > 0 {
 		fmt.Fprintf(&b, " judged=%d", s.Judged)
+	}
+	if s.Excused > 0 {
+		fmt.Fprintf(&b, " excused=%d", s.Excused)
 	}
 	if s.Planned {
 		b.WriteString(" planned")

@@ -17,7 +17,7 @@ const MaxEntries = 64
 // Bounds. The shares of entries, of what is undone or owed, and of the rest add up to less than MaxState.
 const (
 	entriesShare = 26 << 10
-	undoneShare  = 27 << 10
+	undoneShare  = 26 << 10
 	maxName      = 128 // of a component, a slot
 	maxDir       = 512
 	maxID        = 64
@@ -25,6 +25,8 @@ const (
 	maxWhy       = 160
 	maxSeen      = 20
 	maxTrouble   = 6
+	maxWorse     = 8
+	maxFinding   = 80
 	entryFrame   = 140 // what an entry needs beside its texts: keys, punctuation, time
 	undoneFrame  = 130
 	shortName    = 8 // of a slot, where nothing else makes room
@@ -108,6 +110,7 @@ func bounded(s State) State {
 	s.Boot, s.Blessed, s.Evidence = clean(s.Boot, maxID), clean(s.Blessed, maxID), clean(s.Evidence, maxWhy/2)
 	s.Boots, s.Level = min(max(s.Boots, 0), maxBoots), min(max(s.Level, 0), LevelHandsOff)
 	s.Judged = min(max(s.Judged, 0), maxBoots)
+	s.Excused, s.Worse = min(max(s.Excused, 0), s.Boots), texts(s.Worse, maxWorse, maxFinding)
 	s.Due, s.Forced = min(max(s.Due, 0), maxBoots), min(max(s.Forced, 0), maxForced)
 	s.Seen, s.Trouble = texts(s.Seen, maxSeen, maxUnit), texts(s.Trouble, maxTrouble, maxWhy)
 	s.Entries = boundedEntries(s.Entries)

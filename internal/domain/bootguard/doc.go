@@ -23,7 +23,9 @@
 // there is nothing to go back from, it is not taken at all: safe mode is no help against what no update brought.
 //
 // A boot that came as far as being judged, and was found worse than the baseline, counts for what is pending only: nobody leaves a proved
-// release because some unit fails. With nothing pending the third such boot is blessed: that is how the host is now.
+// release because some unit fails. Nor does it count for what is pending if it is worse in nothing but in what the host was before that was
+// activated. The third boot that counts for nothing is blessed: that is how the host is now. How a boot ended that was judged does not
+// matter. People reboot a host in good order also because of a release that harms it, and then nobody but the guard leaves the release.
 //
 // Evidence is what the kernel or the watchdog left behind since the host was blessed last. Without it the verdict is inconclusive, and so
 // it is when a level leaves more than one release: which of them did it nobody knows.

@@ -31,8 +31,13 @@ type Blessed struct {
 }
 
 // Judged tells that the running boot was judged, and is worse than the baseline. It is told once a boot, with what is the baseline from
-// now on if the boot is blessed all the same.
-type Judged Blessed
+// now on if the boot is blessed all the same, as in [Blessed].
+type Judged struct {
+	Boot     string
+	Baseline Health
+	Dumps    []string
+	Worse    []string // in what it is worse: see [Worse]; none if that cannot be told
+}
 
 // Went tells that [GoBack] was carried out.
 type Went struct{ Component string }

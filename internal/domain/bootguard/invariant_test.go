@@ -13,7 +13,7 @@ import (
 )
 
 // life draws what happens to a host whose agent is orderly: it syncs before it switches, and with a good slot that is there.
-func life(t *rapid.T, each func(t *rapid.T, h *host, e bootguard.Event, before bootguard.State)) {
+func life(t *rapid.T, each func(t *rapid.T, h *host, e bootguard.Event, before bootguard.State)) *host {
 	h := &host{now: epoch, disk: map[string]string{}}
 	for range rapid.IntRange(1, 40).Draw(t, "length") {
 		h.now = h.now.Add(time.Duration(rapid.IntRange(-100, 200).Draw(t, "hours")) * time.Hour)
@@ -24,6 +24,7 @@ func life(t *rapid.T, each func(t *rapid.T, h *host, e bootguard.Event, before b
 		h.play(t, e)
 		each(t, h, e, before)
 	}
+	return h
 }
 
 func (h *host) draw(t *rapid.T) bootguard.Event {
@@ -35,7 +36,7 @@ func (h *host) draw(t *rapid.T) bootguard.Event {
 		return bootguard.Planned{}
 	case 2:
 		if rapid.Bool().Draw(t, "worse") {
-			return bootguard.Judged{Boot: h.id()}
+			return bootguard.Judged{Boot: h.id(), Worse: rapid.SampledFrom([][]string{nil, {"dns"}, {"dns", "unit"}}).Draw(t, "in what")}
 		}
 		return bootguard.Blessed{Boot: h.id()}
 	case 3:
@@ -99,6 +100,51 @@ func TestInvariantI6(t *testing.T) {
 			}
 		})
 	})
+}
+
+// The ladder ends: between two blessings each level is decided at most once, whatever the agent activates meanwhile, and after that the
+// host is left as it is, boot after boot.
+func TestTheLadderEnds(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		decided := 0
+		h := life(t, func(t *rapid.T, h *host, e bootguard.Event, before bootguard.State) {
+			if h.state.Level < before.Level || h.state.Boots < before.Boots {
+				decided = 0
+				_, booted := e.(bootguard.Booted)
+				_, overdue := e.(bootguard.Overdue)
+				if booted || overdue {
+					t.Fatalf("%#v began the ladder anew: from %+v to %+v", e, before, h.state)
+				}
+			}
+			if h.state.Level > before.Level {
+				decided++
+			}
+			if decided > bootguard.LevelHandsOff {
+				t.Fatalf("%d decisions since a boot was blessed", decided)
+			}
+		})
+		h.rest(t)
+	})
+}
+
+// rest boots the host until nothing changes any more, and looks that it stays so.
+func (h *host) rest(t failer) {
+	t.Helper()
+	h.fails, h.stuck, h.killed = nil, nil, false
+	const enough = 3 * bootguard.LevelHandsOff
+	for range enough {
+		h.boots++
+		h.play(t, h.bootedAt(false))
+	}
+	was := maps.Clone(h.disk)
+	for range enough {
+		h.boots++
+		h.play(t, h.bootedAt(false))
+		if has[bootguard.GoBack](h.effects) || has[bootguard.Reboot](h.effects) || !maps.Equal(was, h.disk) {
+			t.Fatalf("after %d boots: %#v, and the disk went from %v to %v", h.boots, h.effects, was, h.disk)
+		}
+	}
 }
 
 // Nothing is touched but by a boot, nothing that no entry names, and nothing any more after the last level.

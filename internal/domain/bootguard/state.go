@@ -53,6 +53,8 @@ type State struct {
 	Boots    int      `json:"boots"`              // boots since the last blessed one, the running one included
 	Blessed  string   `json:"blessed,omitempty"`  // id of the newest blessed boot
 	Judged   int      `json:"judged,omitempty"`   // boots since the last blessing that were found worse than the baseline
+	Excused  int      `json:"excused,omitempty"`  // counted boots that were worse than the baseline and no release that is pending is to blame for
+	Worse    []string `json:"worse,omitempty"`    // in what the newest judged boot was worse while nothing was pending: no later release did it
 	Planned  bool     `json:"planned,omitempty"`  // the next boot is not counted
 	Level    int      `json:"level"`              // of the ladder, taken since the last blessing
 	Due      int      `json:"due,omitempty"`      // unblessed boots, without judged ones, at which the next level is taken; 0 below the ladder

@@ -97,7 +97,7 @@ func (t *turn) climb(e Booted) {
 	for level := t.Level + 1; level <= LevelFactory; level++ {
 		ended := fallen
 		if level == LevelPending {
-			ended = t.Ended()
+			ended = t.Ended() - t.Excused
 		}
 		if ended < t.due() || level == LevelFactory && ended < factoryAfter {
 			continue
@@ -158,20 +158,39 @@ func (t *turn) synced(entries []Entry) {
 	})
 }
 
-// judged blesses a boot that is as bad as those before it, if no release is there to blame.
+// judged blesses a boot that is as bad as those before it, if no release is there to blame. None is to blame for what was as bad before it
+// was activated.
 func (t *turn) judged(e Judged) {
 	t.Judged = min(t.Judged+1, max(t.Boots, usual)) // one that was planned is not among the counted ones
-	if t.Judged >= usual && len(t.Pending()) == 0 {
-		t.blessed(Blessed(e))
+	switch {
+	case len(t.Pending()) == 0:
+		t.Worse, t.Excused = e.Worse, t.Judged
+	case t.wasSo(e.Worse):
+		t.Excused++
 	}
+	if t.Judged >= usual && (len(t.Pending()) == 0 || t.Excused >= usual) {
+		t.blessed(Blessed{Boot: e.Boot, Baseline: e.Baseline, Dumps: e.Dumps})
+	}
+}
+
+// wasSo tells whether a boot is worse in nothing but in what the host was before anything that is pending was activated.
+func (t *turn) wasSo(worse []string) bool {
+	fresh := func(finding string) bool { return !slices.Contains(t.Worse, clean(finding, maxFinding)) }
+	return len(worse) > 0 && !slices.ContainsFunc(worse, fresh)
 }
 
 // blessed ends the count. A release that was to be left and is not proved yet is left all the same, at the next boot.
 func (t *turn) blessed(e Blessed) {
-	t.Boots, t.Judged, t.Level, t.Due, t.Forced, t.Evidence = 0, 0, 0, 0, 0, ""
+	t.restart()
 	t.Blessed, t.Seen, t.Trouble = e.Boot, e.Dumps, nil
 	t.Owed = slices.DeleteFunc(t.Owed, func(u Undone) bool { e, _ := find(t.Entries, u.Component); return !e.Pending })
 	t.Baseline = e.Baseline.over(t.Baseline)
+}
+
+// restart begins the count and the ladder anew.
+func (t *turn) restart() {
+	t.Boots, t.Judged, t.Excused, t.Level, t.Due, t.Forced = 0, 0, 0, 0, 0, 0
+	t.Worse, t.Evidence = nil, ""
 }
 
 // went moves what was owed to what is undone.
@@ -225,7 +244,8 @@ func (t *turn) asked(e Asked) {
 		owed[i].Boots, owed[i].Verdict = t.Boots, e.Verdict
 		owed[i].Why = fmt.Sprintf("a person had the host go back, after %d unblessed boots", t.Boots)
 	}
-	t.Boots, t.Judged, t.Level, t.Due, t.Forced, t.Evidence, t.Planned = 0, 0, 0, 0, 0, "", false
+	t.restart()
+	t.Planned = false
 	t.owe(owed)
 	t.offer()
 }

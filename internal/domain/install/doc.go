@@ -22,7 +22,11 @@
 //
 // What matters at boot is confirmed after its soak, but becomes the last-known-good release only with [Blessed], after a boot with it.
 // Until then the way back leads to the one before. What the boot guard or the launcher left while no agent ran ([Undone]) harmed this host:
-// for good if there is evidence, otherwise for a day.
+// for good if there is evidence, otherwise for a day. No later doubt makes that weaker. If it ran until an activation that has not
+// happened, the lease is given back and the host goes back: a successor does not begin on a host that was just brought back.
+//
+// A host may keep its first good release that booted (Factory) for the boot guard's last level. The machine never goes there by itself;
+// where the guard did, that is the last-known-good release from then on.
 //
 // A recall is remembered and binds for ever. A hold binds while the directive at hand has it, and is not remembered: what it was for may
 // be tried again without it. What was done for it stays done. A way back that was begun goes on without the directive, however often

@@ -66,7 +66,10 @@ type Proved struct {
 }
 
 // Blessed tells that a boot that began after the activation of what is current was blessed.
-type Blessed struct{ At time.Time }
+type Blessed struct {
+	At      time.Time
+	Factory bool // the first release that is good and that this is told of is kept for the boot guard's last resort; otherwise none is
+}
 
 // Broke tells that a probe failed or the consumer died.
 type Broke struct {

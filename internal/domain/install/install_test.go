@@ -26,10 +26,10 @@ import (
 //	unfit why=(metadata expired)
 //	swapped; swap-failed why=(disk full)
 //	proved [watch=72h] [boots]
-//	blessed
+//	blessed [factory]
 //	broke why=(exit 2) [crashed] [unwell]
 //	restored
-//	restarted [current=v1 | current=none] [gone=(v1,v2)] [undone=(v2,v1) why=(two panics) [doubt]]   by default with what the disk shows
+//	restarted [current=v1 | current=none] [gone=(v1,v2)] [undone=(v2,v1) doubted=(v2) why=(two panics) [doubt]]   by default with what the disk shows
 //	left [returns]
 //	live v2                                        installs v2 from the directive to its confirmation, and prints only the end
 //	wish, refused, recalled, keep                  show what there is
@@ -195,7 +195,7 @@ func (h *host) event(t *testing.T, d *datadriven.TestData) install.Event {
 	case "proved":
 		return install.Proved{At: h.now, Watch: span(t, d, "watch", "72h"), Boots: d.HasArg("boots")}
 	case "blessed":
-		return install.Blessed{At: h.now}
+		return install.Blessed{At: h.now, Factory: d.HasArg("factory")}
 	case "broke":
 		return install.Broke{At: h.now, Crashed: d.HasArg("crashed"), Unwell: d.HasArg("unwell"), Why: why}
 	case "restored":
@@ -223,8 +223,9 @@ func (h *host) restarted(t *testing.T, d *datadriven.TestData, why string) insta
 	}
 	for _, arg := range d.CmdArgs {
 		for _, name := range arg.Vals {
-			if arg.Key == "undone" {
-				e.Undone = append(e.Undone, install.Undone{From: install.Slot(name), Why: why, Conclusive: !d.HasArg("doubt")})
+			if arg.Key == "undone" || arg.Key == "doubted" {
+				sure := arg.Key == "undone" && !d.HasArg("doubt")
+				e.Undone = append(e.Undone, install.Undone{From: install.Slot(name), Why: why, Conclusive: sure})
 			}
 		}
 	}

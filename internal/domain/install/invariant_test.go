@@ -3,6 +3,7 @@ package install_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -30,10 +31,18 @@ func TestInvariantI1(t *testing.T) {
 				swappedByLease(t, s, c, swap)
 			}
 		}
+		if e, ok := c.event.(install.Restarted); ok && rests(c.after) && c.after.Current.Slot != e.Current {
+			t.Fatalf("%#v left %+v current in phase %s, which is not what the disk shows", e, c.after.Current, c.after.Phase)
+		}
 		if changed := c.after.Current != c.before.Current; changed && c.after.Current.Manifest != "" && !s.knew(c) {
 			t.Fatalf("%#v made %+v current, which is neither leased, good nor what the disk shows", c.event, c.after.Current)
 		}
 	})
+}
+
+// rests tells whether nothing is being activated or left.
+func rests(s install.State) bool {
+	return s.Phase == install.Idle || s.Phase == install.Fetching || s.Phase == install.Ready
 }
 
 func swappedByLease(t *rapid.T, s *story, c chapter, swap install.Swap) {
@@ -142,6 +151,10 @@ func (s *story) rescue(t *rapid.T) {
 	end := alone.state
 	settled := end.Phase == install.Idle || end.Phase == install.Fetching
 	further := end.Current == s.state.Previous && end.Good == s.state.Previous // the disk, or late harm, went further back
+	factory := s.state.Factory.Slot
+	if s.disk != "" && s.disk == factory && factory != s.state.Next.Slot && factory != s.state.Current.Slot { // the boot guard took its last level
+		further = further || end.Current == s.state.Factory && end.Good == s.state.Factory
+	}
 	if !settled || alone.disk != end.Current.Slot {
 		t.Fatalf("alone, %+v came to %s with %+v current while the disk shows %q", s.state, end.Phase, end.Current, alone.disk)
 	}
@@ -159,15 +172,17 @@ func (s *story) rescue(t *rapid.T) {
 func TestNeverAgain(t *testing.T) {
 	t.Parallel()
 	explore(t, func(t *rapid.T, s *story, c chapter) {
-		s.blame(c)
+		s.blame(t, c)
+		neverWeaker(t, c)
 		bad := func(i install.Installed) bool { return s.recalled[i.Manifest] || s.recalled[i.Artifact] }
-		if bad(c.after.Good) || bad(c.after.Previous) {
-			t.Fatalf("%#v left a recalled release on the way back: good %+v, previous %+v", c.event, c.after.Good, c.after.Previous)
+		if bad(c.after.Good) || bad(c.after.Previous) || bad(c.after.Factory) {
+			t.Fatalf("%#v left a recalled release on the way back: %+v", c.event, c.after)
 		}
 		switch c.after.Phase {
 		case install.Proving, install.Recovering, install.Ready, install.Fetching, install.Idle:
 			_, directed := c.event.(install.Directed)
-			if runs := bad(c.after.Current) && (directed || c.after.Phase == install.Proving || c.after.Phase == install.Recovering); runs {
+			begun := rests(c.after) && !rests(c.before)
+			if bad(c.after.Current) && (directed || begun || c.after.Phase == install.Proving || c.after.Phase == install.Recovering) {
 				t.Fatalf("%#v left %+v running, which was recalled", c.event, c.after.Current)
 			}
 			if bad(c.after.Next) && c.after.Phase != install.Recovering {
@@ -191,13 +206,39 @@ func TestNeverAgain(t *testing.T) {
 	})
 }
 
-func (s *story) blame(c chapter) {
-	if e, ok := c.event.(install.Restarted); ok && !sure(e) {
-		return // refused for a day only
-	}
+// blame notes what harmed this host, unless it is refused for a day only. What harmed is at once neither where the host may go back to nor
+// what it goes on with.
+func (s *story) blame(t *rapid.T, c chapter) {
 	for _, effect := range c.effects {
-		if r, ok := effect.(install.Report); ok && (r.Outcome == install.Crashed || r.Outcome == install.Reverted) {
+		r, ok := effect.(install.Report)
+		if !ok || r.Outcome != install.Crashed && r.Outcome != install.Reverted {
+			continue
+		}
+		for _, back := range []install.Installed{c.after.Good, c.after.Previous, c.after.Factory} {
+			if back.Slot == r.Release.Slot {
+				t.Fatalf("%#v %s %s, which stays on the way back: %+v", c.event, r.Outcome, r.Release.Version, c.after)
+			}
+		}
+		if goesOn := rests(c.after) || c.after.Phase == install.Proving; goesOn && c.after.Current.Manifest == r.Release.Manifest {
+			t.Fatalf("%#v %s %s, which runs on: %+v", c.event, r.Outcome, r.Release.Version, c.after)
+		}
+		if e, ok := c.event.(install.Restarted); !ok || sureOf(e, r.Release.Slot) {
 			s.harmed[r.Release.Manifest], s.harmed[r.Release.Artifact] = "it "+r.Outcome, "it "+r.Outcome
+		}
+	}
+}
+
+// neverWeaker checks that what is refused stays so for as long as it was: for good, or until a time that has not come.
+func neverWeaker(t *rapid.T, c chapter) {
+	for _, was := range c.before.Refused {
+		if ahead := was.Until.Sub(when(c.event)); !was.Until.IsZero() && (ahead <= 0 || ahead > 24*time.Hour) {
+			continue // it is over, or is from before the clock was turned back
+		}
+		if !slices.ContainsFunc(c.after.Refused, func(r install.Refusal) bool {
+			lasts := r.Until.IsZero() || !was.Until.IsZero() && !r.Until.Before(was.Until)
+			return lasts && r.Manifest == was.Manifest && (was.Artifact == "" || r.Artifact == was.Artifact)
+		}) {
+			t.Fatalf("%#v weakened the refusal %+v; there are %+v", c.event, was, c.after.Refused)
 		}
 	}
 }

@@ -34,6 +34,9 @@ func (t *turn) restarted(e Restarted) {
 // miss drops what is not on the disk any more from the way back: nobody can go there.
 func (t *turn) miss(gone []Slot) {
 	lost := func(i Installed) bool { return i.Slot != "" && slices.Contains(gone, i.Slot) }
+	if lost(t.Factory) {
+		t.Factory = Installed{}
+	}
 	if lost(t.Previous) {
 		t.Previous = Installed{}
 	}
@@ -45,31 +48,62 @@ func (t *turn) miss(gone []Slot) {
 // undone takes in what the boot guard or the launcher did while no agent ran: what they left harmed this host. They may have gone further
 // back than one release. It tells whether they left what runs or is being activated, which the machine has not said itself.
 func (t *turn) undone(e Restarted) bool {
-	var left Installed
-	switch t.Phase {
-	case Activating, Proving:
-		left = t.Next
-	case Idle, Fetching, Ready:
-		left = t.Current
-	case Reverting, Recovering:
-	}
-	var last *Undone // what was said of it last counts
-	for i, u := range e.Undone {
+	all := verdicts(e.Undone)
+	left := t.suspect(e.Current, all)
+	var of *Undone
+	for i, u := range all {
 		if left.Manifest != "" && u.From == left.Slot {
-			last = &e.Undone[i]
+			of = &all[i]
 		} else {
 			t.lose(e, u)
 		}
 	}
-	if last == nil {
+	if of == nil {
 		return t.shun(e.At)
+	}
+	if t.Phase == Activating && left == t.Current {
+		t.giveBack(e.At, Ready, "what ran harmed the host before the activation began")
 	}
 	if e.Current == "" { // they took it away: nothing that was here before is any better
 		t.Good, t.Previous = Installed{}, Installed{}
 	}
 	t.further(e.Current)
-	t.blame(left, last.harm(e.At))
+	t.blame(left, of.harm(e.At))
 	return true
+}
+
+// verdicts has what is said of each release once: evidence of harm counts, whatever was said later, and otherwise what was said last.
+func verdicts(undone []Undone) []Undone {
+	var all []Undone
+	for _, u := range undone {
+		i := slices.IndexFunc(all, func(o Undone) bool { return o.From == u.From })
+		switch {
+		case i < 0:
+			all = append(all, u)
+		case u.Conclusive || !all[i].Conclusive:
+			all[i] = u
+		}
+	}
+	return all
+}
+
+// suspect is what boot guard or launcher may have left and the machine takes for what runs or is being activated. What ran until an
+// activation that has not happened is left as if there were none: if its successor did not come after all, what harmed would run on.
+func (t *turn) suspect(shown Slot, undone []Undone) Installed {
+	switch t.Phase {
+	case Activating:
+		said := func(of Slot) bool { return slices.ContainsFunc(undone, func(u Undone) bool { return u.From == of }) }
+		if shown != t.Next.Slot && !said(t.Next.Slot) && said(t.Current.Slot) {
+			return t.Current
+		}
+		return t.Next
+	case Proving:
+		return t.Next
+	case Idle, Fetching, Ready:
+		return t.Current
+	case Reverting, Recovering:
+	}
+	return Installed{}
 }
 
 func (u Undone) harm(at time.Time) harm {
@@ -90,8 +124,18 @@ func (t *turn) lose(e Restarted, u Undone) {
 		lost, t.Good, t.Previous = t.Good, t.Previous, Installed{}
 	case t.Previous.Slot:
 		lost, t.Previous = t.Previous, Installed{}
+	case t.Factory.Slot:
+		lost = t.Factory
+	case t.Current.Slot:
+		if t.Phase != Activating { // then it was never good, and has a successor by now that runs, or was left too
+			return
+		}
+		lost = t.Current
 	default:
 		return
+	}
+	if u.From == t.Factory.Slot {
+		t.Factory = Installed{}
 	}
 	if lost.Manifest != "" {
 		t.accuse(lost, u.harm(e.At))
@@ -133,9 +177,8 @@ func (t *turn) resumeActivation(e Restarted) {
 		t.revert(false, why)
 	default:
 		const why = "the lease expired before the activation began"
-		t.report(e.At, Rejected, t.Next, why)
-		t.Phase, t.Lease, t.Why = Fetching, nil, why
-		if t.adopt(e) {
+		t.giveBack(e.At, Fetching, why)
+		if t.adopt(e) && !t.leaveBarred() {
 			t.prepare()
 		}
 	}
@@ -167,10 +210,16 @@ func (t *turn) resumeRecovery(e Restarted) {
 	t.do(Prove{})
 }
 
-// further respects a boot guard that went further back than to the last-known-good release: that one is good no more.
+// further respects a boot guard that went further back than to the last-known-good release: that one is good no more. A factory release
+// that still runs, or is being left, was not gone back to.
 func (t *turn) further(current Slot) {
-	if current != "" && current == t.Previous.Slot && current != t.Good.Slot {
+	leaving := current == t.Current.Slot || current == t.Next.Slot && !t.Phase.rests()
+	switch {
+	case current == "" || current == t.Good.Slot:
+	case current == t.Previous.Slot:
 		t.Good, t.Previous = t.Previous, Installed{}
+	case current == t.Factory.Slot && !leaving:
+		t.Good, t.Previous = t.Factory, Installed{}
 	}
 }
 
@@ -190,13 +239,14 @@ func (t *turn) adopt(e Restarted) bool {
 			return false
 		}
 		t.Current, t.Why = t.Good, ""
-	case t.Previous.Slot:
-		if t.watched(e.At) || t.Unbooted {
-			t.further(e.Current)
+	case t.Previous.Slot, t.Factory.Slot:
+		suspected := t.watched(e.At) || t.Unbooted
+		t.further(e.Current)
+		if suspected {
 			t.blame(t.Current, late)
 			return false
 		}
-		t.Current, t.Good, t.Previous = t.Previous, t.Previous, Installed{}
+		t.Current = t.Good
 	case Unknown:
 		t.Current, t.Why = Installed{Slot: Unknown}, "what is installed is half done, or was mixed by hand"
 	default:

@@ -23,6 +23,9 @@ const (
 	Recovering Phase = "recovering" // went back; probes must pass once more
 )
 
+// rests tells whether nothing is being activated or left.
+func (p Phase) rests() bool { return p == Idle || p == Fetching || p == Ready }
+
 // Slot names a staged release at the installer; empty means none.
 type Slot string
 
@@ -98,6 +101,9 @@ type State struct {
 	// Until then the way back leads to Good, as before.
 	Unbooted bool `json:"unbooted,omitempty"`
 
+	// Factory is the first release that a boot was blessed with, on a host that keeps it for the boot guard's last resort.
+	Factory Installed `json:"factory,omitzero"`
+
 	// Recalled has the digests of manifests and artifacts that must not run again. It never forgets: once it is full, newer recalls bind
 	// only while the directive at hand names them. So whoever steals the directive's key cannot flood older recalls away (I9).
 	Recalled []release.Digest `json:"recalled,omitempty"`
@@ -133,7 +139,7 @@ func (s State) Wish(t time.Time) (rollout string, manifest release.Digest, ok bo
 
 // Keep lists the slots that must stay on disk, in the order of names.
 func (s State) Keep() []Slot {
-	slots := []Slot{s.Current.Slot, s.Good.Slot, s.Previous.Slot, s.Next.Slot}
+	slots := []Slot{s.Current.Slot, s.Good.Slot, s.Previous.Slot, s.Next.Slot, s.Factory.Slot}
 	slots = slices.DeleteFunc(slots, func(x Slot) bool { return x == "" })
 	slices.Sort(slots)
 	return slices.Compact(slots)
@@ -171,6 +177,11 @@ func (s State) recalled(i Installed) bool {
 }
 
 func (r Refusal) holds(at time.Time) bool { return r.Until.IsZero() || ahead(at, r.Until, doubtedFor) }
+
+// outlasts tells whether a refusal binds for longer than another.
+func (r Refusal) outlasts(o Refusal) bool {
+	return !o.Until.IsZero() && (r.Until.IsZero() || r.Until.After(o.Until))
+}
 
 // ahead tells whether a time that was set at most so far ahead has still to come. One that lies further ahead than it was ever set was
 // set before somebody turned the clock back: waiting for it could take a year.

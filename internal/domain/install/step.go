@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -32,7 +33,7 @@ func Step(s State, e Event) (State, []Effect) {
 	case Proved:
 		t.proved(e)
 	case Blessed:
-		t.blessed()
+		t.blessed(e)
 	case Broke:
 		t.broke(e)
 	case Restored:
@@ -133,6 +134,9 @@ func (t *turn) barred(i Installed) (why string, barred bool) {
 func (t *turn) disown() bool {
 	if _, barred := t.barred(t.Previous); barred {
 		t.Previous = Installed{}
+	}
+	if t.State.recalled(t.Factory) {
+		t.Factory = Installed{}
 	}
 	if _, barred := t.barred(t.Good); !barred {
 		return false
@@ -246,9 +250,17 @@ func (t *turn) reject(at time.Time, why string, until time.Time) {
 	t.idle(why)
 }
 
-// refuse remembers not to try a release. Those that are refused for good are forgotten last.
+// refuse remembers not to try a release. A refusal never becomes weaker, and those for good are forgotten last.
 func (t *turn) refuse(at time.Time, r Refusal) {
 	r.Why = clip(r.Why, maxRefusal)
+	for _, o := range t.Refused {
+		if o.Manifest == r.Manifest && o.holds(at) {
+			r.Artifact = cmp.Or(r.Artifact, o.Artifact)
+			if o.outlasts(r) {
+				r.Why, r.Until = o.Why, o.Until
+			}
+		}
+	}
 	kept := slices.DeleteFunc(slices.Clone(t.Refused), func(o Refusal) bool { return o.Manifest == r.Manifest || !o.holds(at) })
 	if len(kept) >= maxRefused {
 		oldest := max(0, slices.IndexFunc(kept, func(o Refusal) bool { return !o.Until.IsZero() }))
@@ -274,8 +286,7 @@ func (t *turn) leased(e Leased) {
 // handBack gives a lease back that is not for what is ready: the directive has moved on meanwhile, and nobody shall wait for an outcome.
 // A lease for what is being activated, runs or was just left has its outcome of its own.
 func (t *turn) handBack(e Leased) {
-	busy := t.Phase != Idle && t.Phase != Fetching && t.Phase != Ready
-	if l := e.Lease; l.Manifest != t.Current.Manifest && (!busy || l.Manifest != t.Next.Manifest) {
+	if l := e.Lease; l.Manifest != t.Current.Manifest && (t.Phase.rests() || l.Manifest != t.Next.Manifest) {
 		t.report(e.At, Rejected, Installed{Manifest: l.Manifest, Rollout: l.Rollout}, "the lease is not for what this host has ready")
 	}
 }
@@ -303,10 +314,27 @@ func (t *turn) swapFailed(e SwapFailed) {
 	if t.Phase != Activating {
 		return
 	}
-	t.report(e.At, Rejected, t.Next, e.Why)
-	t.Phase, t.Lease = Ready, nil
+	t.giveBack(e.At, Ready, e.Why)
+	if t.leaveBarred() {
+		return
+	}
 	t.Tries = max(t.Tries, diskTries)
 	t.retry(e.At, e.Why)
+}
+
+// giveBack ends an activation that did not happen: what ran before still is what runs.
+func (t *turn) giveBack(at time.Time, to Phase, why string) {
+	t.report(at, Rejected, t.Next, why)
+	t.Phase, t.Lease, t.Why = to, nil, why
+}
+
+// leaveBarred leaves what runs if it was recalled while its successor, which did not come, was being activated.
+func (t *turn) leaveBarred() bool {
+	why, barred := t.barred(t.Current)
+	if barred {
+		t.revert(false, why)
+	}
+	return barred
 }
 
 // proved confirms and blesses what was activated, or ends a recovery. What matters at boot is blessed by a boot.
@@ -328,13 +356,19 @@ func (t *turn) proved(e Proved) {
 }
 
 // blessed makes good what was proved and has booted well. While something else is being activated the way back stays where it was made.
-func (t *turn) blessed() {
-	switch t.Phase {
-	case Idle, Fetching, Ready:
-		if t.Unbooted {
-			t.bless()
-		}
-	case Activating, Proving, Reverting, Recovering:
+func (t *turn) blessed(e Blessed) {
+	if !t.Phase.rests() {
+		return
+	}
+	if t.Unbooted {
+		t.bless()
+	}
+	_, refused := t.refused(t.Good.Manifest, t.Good.Artifact, e.At) // its bytes harmed under another name
+	switch {
+	case !e.Factory:
+		t.Factory = Installed{}
+	case t.Factory.Slot == "" && t.Current == t.Good && !refused:
+		t.Factory = t.Good
 	}
 }
 
@@ -410,6 +444,9 @@ func (t *turn) accuse(of Installed, h harm) {
 	r := Refusal{Manifest: of.Manifest, Artifact: of.Artifact, Why: "it harmed this host: " + h.why}
 	if h.doubt {
 		r.Why, r.Until = "it may have harmed this host: "+h.why, h.at.Add(doubtedFor)
+	}
+	if of.Slot == t.Factory.Slot || of.Artifact != "" && of.Artifact == t.Factory.Artifact { // not even in doubt a last resort
+		t.Factory = Installed{}
 	}
 	t.refuse(h.at, r)
 	t.do(Report{At: h.at, Outcome: h.outcome, Release: of, Detail: clip(h.why, maxDetail), Crash: h.crash})

@@ -92,6 +92,53 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 }
 
+// A refusal for good stays one, and one for a day is not shortened, whatever is found out about the release later.
+func TestRefusalsNeverWeaken(t *testing.T) {
+	t.Parallel()
+	v2 := install.Installed{Version: "v2", Manifest: manifest("v2"), Artifact: artifact("v2"), Slot: "v2", Rollout: "r2"}
+	for name, until := range map[string]time.Time{"for good": {}, "for a day": epoch.Add(24 * time.Hour), "for a minute": epoch.Add(time.Minute)} {
+		was := install.Refusal{Manifest: v2.Manifest, Artifact: v2.Artifact, Why: "it harmed this host: exit 2", Until: until}
+		from := install.State{Phase: install.Proving, Current: v2, Next: v2, Refused: []install.Refusal{was}}
+		got, _ := install.Step(from, install.Broke{At: epoch, Unwell: true, Why: "exit 3"})
+		want := was
+		if name == "for a minute" {
+			want.Why, want.Until = "the consumer was not well before: exit 3", epoch.Add(time.Hour)
+		}
+		if diff := cmp.Diff([]install.Refusal{want}, got.Refused); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// After the journal was lost only the slot of the factory release is known: that it harmed is known by the slot, then.
+func TestAFactoryOfWhichOnlyTheSlotIsKnown(t *testing.T) {
+	t.Parallel()
+	v2 := install.Installed{Version: "v2", Manifest: manifest("v2"), Artifact: artifact("v2"), Slot: "v2", Rollout: "r2"}
+	only := install.Installed{Slot: "v1"}
+	again := install.Installed{Version: "v1", Manifest: manifest("v1"), Artifact: artifact("v1"), Slot: "v1", Rollout: "r1"}
+	for name, c := range map[string]struct {
+		state install.State
+		event install.Event
+	}{
+		"left by the guard": {
+			install.State{Current: v2, Good: v2, Factory: only},
+			install.Restarted{At: epoch, Current: "v2", Undone: []install.Undone{{From: "v1", Why: "a panic", Conclusive: true}}},
+		},
+		"left by the guard as the good one": {
+			install.State{Current: only, Good: only, Previous: v2, Factory: only},
+			install.Restarted{At: epoch, Current: "v2", Undone: []install.Undone{{From: "v1", Why: "a panic", Conclusive: true}}},
+		},
+		"harms when it is proved": {
+			install.State{Phase: install.Proving, Current: again, Next: again, Good: v2, Factory: only},
+			install.Broke{At: epoch, Crashed: true, Why: "exit 2"},
+		},
+	} {
+		if got, _ := install.Step(c.state, c.event); got.Factory != (install.Installed{}) {
+			t.Errorf("%s: got %+v, want none", name, got.Factory)
+		}
+	}
+}
+
 // The text of a host or a release is made fit for a line, and cut between runes.
 func TestWhyIsClipped(t *testing.T) {
 	t.Parallel()

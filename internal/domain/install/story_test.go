@@ -121,8 +121,8 @@ func (s *story) natural() install.Event {
 	case install.Reverting:
 		return install.Restored{At: s.now}
 	case install.Idle:
-		if s.state.Unbooted && s.pick(2) == 1 {
-			return install.Blessed{At: s.now}
+		if (s.state.Unbooted || s.state.Factory.Slot == "") && s.pick(2) == 1 {
+			return install.Blessed{At: s.now, Factory: s.pick(4) > 0}
 		}
 	}
 	return s.directive()
@@ -169,7 +169,7 @@ func (s *story) directive() install.Event {
 func (s *story) anything() install.Event {
 	switch s.pick(17) {
 	case 16:
-		return install.Blessed{At: s.now}
+		return install.Blessed{At: s.now, Factory: s.pick(8) > 0}
 	case 0, 1:
 		return s.leaseFor(manifest(s.version()), rolloutOf(s.version()), time.Duration(s.pick(7)-1)*time.Minute)
 	case 2, 3, 4:
@@ -199,6 +199,9 @@ func (s *story) anything() install.Event {
 // restarted may bring news of slots that are gone, and of the boot guard.
 func (s *story) restarted() install.Event {
 	e := install.Restarted{At: s.now, Current: s.shown()}
+	if s.state.Factory.Slot != "" && s.pick(4) == 3 { // the boot guard took its last level
+		e.Current = s.state.Factory.Slot
+	}
 	if s.pick(8) == 7 {
 		e.Gone = []install.Slot{install.Slot(s.version()), s.state.Previous.Slot, ""}
 	}
@@ -214,11 +217,19 @@ func sure(e install.Restarted) bool {
 	return !slices.ContainsFunc(e.Undone, func(u install.Undone) bool { return !u.Conclusive })
 }
 
+// sureOf tells whether there is evidence against the release, or nothing was said of it: then the machine has its own reasons.
+func sureOf(e install.Restarted, slot install.Slot) bool {
+	of := func(u install.Undone) bool { return u.From == slot }
+	return !slices.ContainsFunc(e.Undone, of) || slices.ContainsFunc(e.Undone, func(u install.Undone) bool { return of(u) && u.Conclusive })
+}
+
 // shown is what current shows after a death: as it was, as the effect that was under way would have left it, or what somebody made of it.
 func (s *story) shown() install.Slot {
-	switch s.pick(12) {
+	switch s.pick(13) {
 	case 9:
 		return s.state.Previous.Slot
+	case 12:
+		return s.state.Factory.Slot
 	case 10:
 		return install.Slot(s.version())
 	case 11:
@@ -238,7 +249,7 @@ func (s *story) shown() install.Slot {
 
 // tally counts what the stories of a test were about, so that a test that proves nothing fails.
 type tally struct {
-	activated, confirmed, harmed, late, recalled, held, recovered, resumed, goodbyes, moved, blessed, undone, doubted int
+	activated, confirmed, harmed, late, recalled, held, recovered, resumed, goodbyes, moved, blessed, undone, doubted, fell int
 }
 
 func (n *tally) note(c chapter) {
@@ -256,6 +267,8 @@ func (n *tally) note(c chapter) {
 		count(&n.undone, entered(install.Reverting) && sure(e))
 		count(&n.doubted, entered(install.Reverting) && !sure(e))
 	}
+	factory := c.before.Factory
+	count(&n.fell, factory.Slot != "" && c.after.Good == factory && c.before.Good != factory && c.before.Previous != factory && restarted)
 	count(&n.activated, entered(install.Activating))
 	count(&n.resumed, restarted && active)
 	held := strings.Contains(c.after.Why, "is held")
@@ -295,7 +308,7 @@ func explore(t *testing.T, check func(t *rapid.T, s *story, c chapter)) {
 // keeps checks that what runs, what may be gone back to and what comes next stay on disk.
 func keeps(t *rapid.T, s install.State) {
 	keep := s.Keep()
-	for _, i := range []install.Installed{s.Current, s.Good, s.Previous, s.Next} {
+	for _, i := range []install.Installed{s.Current, s.Good, s.Previous, s.Next, s.Factory} {
 		if i.Slot != "" && !slices.Contains(keep, i.Slot) {
 			t.Fatalf("%+v is not kept: %v", i, keep)
 		}

@@ -50,6 +50,9 @@ const (
 	Astray  Reason = "astray"  // it was killed: the good agent reaches the control plane and this one does not
 	Ate     Reason = "ate"     // it removed its own state
 	Lost    Reason = "lost"    // the launcher died with it
+	// Hindered is the end of an agent that could not have done better: its state cannot be written. It counts against none, but the next
+	// start waits.
+	Hindered Reason = "hindered"
 )
 
 // Exit is how an agent ended.
@@ -202,6 +205,17 @@ func pause(n int, l Limits) time.Duration {
 	return min(d, l.MaxPause)
 }
 
+// Barred are the slots that are never run again, in the order in which they were quarantined.
+func (s State) Barred() []string {
+	var all []string
+	for _, q := range s.Quarantined {
+		if q.Left == 0 {
+			all = append(all, q.Slot)
+		}
+	}
+	return all
+}
+
 func (s State) refuses(slot string) bool {
 	return slices.ContainsFunc(s.Quarantined, func(q Quarantine) bool { return q.Slot == slot })
 }
@@ -262,6 +276,9 @@ func (s State) Ended(e Exit, l Limits) State {
 	switch {
 	case e.Reason == Stopped || e.Reason == Lost && weight == 0:
 		return s
+	case e.Reason == Hindered:
+		s.Streak = min(s.Streak+1, maxStreak)
+		return s
 	case weight == 0: // it made room for another
 		s.Swaps = min(s.Swaps+1, maxStreak)
 		return s.fresh()
@@ -292,7 +309,7 @@ func (s State) note(run Life, bad Bad, l Limits) State {
 // host.
 func weigh(run Life, e Exit, l Limits) int {
 	switch e.Reason {
-	case Stopped:
+	case Stopped, Hindered:
 		return 0
 	case Lost: // only one that never got going is suspected
 		if run.Trial && !run.Asked {
@@ -382,7 +399,7 @@ func reasons(r Reason) string {
 		return "does not reach the control plane, which the good one does"
 	case Ate:
 		return "removed its own state"
-	case Lost, Stopped:
+	case Lost, Stopped, Hindered:
 		return "ended with the launcher again and again"
 	}
 	return string(r)

@@ -381,3 +381,24 @@ func TestInvariants(t *testing.T) {
 		}
 	})
 }
+
+// An agent whose state cannot be written ends as often as it is started. It is not its fault, however often, whether it is on trial or not;
+// the starts come slower, and what it did on a disk that could be written counts as before.
+func TestAHinderedAgentIsNotToBlame(t *testing.T) {
+	t.Parallel()
+	h := onTrial()
+	for n := range 100 {
+		d := h.start()
+		if d.Run.Slot != "new" || len(h.told) > 0 || d.Pause > time.Minute || n > 10 && d.Pause != time.Minute {
+			t.Fatalf("start %d: got %+v after a pause of %s, want the one on trial, and pauses up to a minute", n, d.Run, d.Pause)
+		}
+		h.end(launch.Exit{Reason: launch.Hindered, Status: 1, After: time.Second})
+	}
+	for range 3 {
+		h.start()
+		h.end(crash(time.Second))
+	}
+	if d := h.start(); d.Run.Slot != "good" || !slices.Equal(h.state.Barred(), []string{"new"}) {
+		t.Errorf("got %+v with %v barred, want three bad exits to count again", d.Run, h.state.Barred())
+	}
+}

@@ -26,6 +26,7 @@ func (p Plan) Check() []fault.Problem {
 	c.strata(p.Strata)
 	c.problems = append(c.problems, fleet.CheckPosture("posture", p.Posture)...)
 	c.emergency(p)
+	c.cells(p.Cells)
 	c.budget(p)
 	return c.problems
 }

@@ -40,6 +40,7 @@ type Plan struct {
 	Posture   []string          `json:"posture,omitempty"`   // what a host must be able to survive alone to get the release: words of a fleet.Posture
 	Emergency bool              `json:"emergency,omitempty"` // wider and faster than usual: needs more than one approver
 	Approvals int               `json:"approvals,omitempty"` // people who must agree to a start, the one who asks for it included
+	Cells     []Wave            `json:"cells,omitempty"`     // control planes that get it one wave after the other; none: each goes by itself
 }
 
 // Ring is one step. Its size is an absolute number of hosts; only late rings may be a share of the fleet.

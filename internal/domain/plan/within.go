@@ -38,6 +38,7 @@ func Within(signed, wanted Plan) []fault.Problem {
 	c.require(wanted.Breaker.Silence <= signed.Breaker.Silence, "breaker.silence", "is %g, the signed plan has %g", wanted.Breaker.Silence, signed.Breaker.Silence)
 	c.require(wanted.Approvals >= signed.Approvals, "approvals", "is %d, the signed plan has %d", wanted.Approvals, signed.Approvals)
 	c.require(wanted.Emergency || !signed.Emergency, "emergency", "is left out, the signed plan is one")
+	c.sameWaves(signed.Cells, wanted.Cells)
 	c.opensAsSeldom(signed.Calendar, wanted.Calendar)
 	less := fleet.Lacks(signed.Posture, wanted.Posture)
 	c.require(len(less) == 0, "posture", "does not ask for %s, as the signed plan does", list(less))

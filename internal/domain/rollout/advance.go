@@ -25,7 +25,7 @@ func (t *turn) woke(e Woke) {
 		return
 	}
 	switch {
-	case t.Alarm != breaker.Quiet:
+	case t.Alarm != breaker.Quiet || t.Phase == Running && t.blocked() != "":
 	case len(t.missing()) == 0:
 		t.advance()
 	case t.barred():
@@ -162,6 +162,8 @@ func (s *State) waiting() Waiting {
 		return s.idle()
 	case s.Shut.Closed:
 		return Waiting{WaitCalendar, s.Shut.Reason}
+	case s.blocked() != "":
+		return Waiting{WaitCells, s.blocked()}
 	case s.full():
 		return s.ringFull()
 	case max(s.Unconfirmed, s.Round) >= s.Allowed():

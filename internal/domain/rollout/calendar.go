@@ -29,7 +29,7 @@ func Dated(s State, e Event) Event {
 			e.Shut = calendars(s.Plan.Calendar, s.Freezes, e.At)
 			return e
 		}
-	case OutcomeKnown, Compared, HostRecovered, HostBooted, OperatorActed:
+	case OutcomeKnown, Compared, CellsHeard, HostRecovered, HostBooted, OperatorActed:
 	}
 	return e
 }

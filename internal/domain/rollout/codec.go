@@ -18,6 +18,8 @@ func EncodeEvent(e Event) (name string, data []byte, err error) {
 		name = "compared"
 	case FreezesSet:
 		name = "freezes_set"
+	case CellsHeard:
+		name = "cells_heard"
 	case HostRecovered:
 		name = "host_recovered"
 	case HostBooted:
@@ -44,6 +46,8 @@ func DecodeEvent(name string, data []byte) (Event, error) {
 		return decode[Compared](data)
 	case "freezes_set":
 		return decode[FreezesSet](data)
+	case "cells_heard":
+		return decode[CellsHeard](data)
 	case "host_recovered":
 		return decode[HostRecovered](data)
 	case "host_booted":

@@ -89,6 +89,7 @@ const (
 	DidHold     Verdict = "held"
 	DidUnhold   Verdict = "hold lifted"
 	DidFreeze   Verdict = "freezes changed"
+	DidHear     Verdict = "cells heard"
 	DidShare    Verdict = "blame shared"
 	DidTrip     Verdict = "breaker tripped"
 	DidOpenRing Verdict = "ring opened"

@@ -29,6 +29,7 @@ type Started struct {
 	Actor    string    `json:"actor"`
 	Reason   string    `json:"reason,omitempty"`
 
+	Cell    string            `json:"cell,omitempty"`   // this control plane among the plan's cells; empty: it is in none, and goes by itself
 	Freezes calendar.Calendar `json:"freezes,omitzero"` // of the installation
 	Shut    *calendar.Shut    `json:"shut,omitempty"`   // as all events' Shut: see [Dated]
 }
@@ -102,6 +103,24 @@ type FreezesSet struct {
 	Freezes calendar.Calendar `json:"freezes,omitzero"`
 	Actor   string            `json:"actor"`
 	Shut    *calendar.Shut    `json:"shut,omitempty"`
+}
+
+// CellsHeard tells what is known of the release in other cells of the plan. Cells that it leaves out are as they were.
+type CellsHeard struct {
+	At    time.Time   `json:"at"`
+	Cells []CellHeard `json:"cells"`
+}
+
+// CellHeard is what is known of the release in another cell.
+type CellHeard struct {
+	Name     string        `json:"name"`
+	Lost     string        `json:"lost,omitempty"`     // why it is not heard; empty: it is, and what follows is fresh
+	Since    time.Time     `json:"since,omitzero"`     // when a lost cell was heard last, by this control plane's clock; zero: nobody knows
+	Phase    Phase         `json:"phase,omitempty"`    // of the newest rollout of the release there; None: there is none
+	Alarm    breaker.Alarm `json:"alarm,omitempty"`    // of that rollout
+	Recalled bool          `json:"recalled,omitempty"` // the release may never run there again, whatever the phase
+	Reason   string        `json:"reason,omitempty"`   // of that, or of the phase
+	Ended    time.Time     `json:"ended,omitzero"`     // of a final or complete phase, by that cell's clock
 }
 
 // HostRecovered tells that an exposed host runs its last-known-good release again and is well.
@@ -202,6 +221,9 @@ func (e Compared) When() time.Time { return e.At }
 func (e FreezesSet) When() time.Time { return e.At }
 
 // When implements Event.
+func (e CellsHeard) When() time.Time { return e.At }
+
+// When implements Event.
 func (e HostRecovered) When() time.Time { return e.At }
 
 // When implements Event.
@@ -218,6 +240,7 @@ func (LeaseAsked) event()    {}
 func (OutcomeKnown) event()  {}
 func (Compared) event()      {}
 func (FreezesSet) event()    {}
+func (CellsHeard) event()    {}
 func (HostRecovered) event() {}
 func (HostBooted) event()    {}
 func (Woke) event()          {}

@@ -238,7 +238,8 @@ func TestInvariantI8Decision(t *testing.T) {
 			if diff := difference(c.after, again); diff != "" || !firstGrant(effects).Renewed {
 				t.Fatalf("%#v, asked again, did %v and changed the state:\n%s", e, effects, diff)
 			}
-		case rollout.Started, rollout.HostRecovered, rollout.HostBooted, rollout.Woke, rollout.OperatorActed, rollout.Compared, rollout.FreezesSet:
+		case rollout.Started, rollout.HostRecovered, rollout.HostBooted, rollout.Woke, rollout.OperatorActed, rollout.Compared, rollout.FreezesSet,
+			rollout.CellsHeard:
 		}
 	})
 	if repeated == 0 {
@@ -333,6 +334,7 @@ func tales(t testing.TB) [][]entry {
 		w.step(t, rollout.OperatorActed{At: w.now, Action: rollout.HoldBack, Actor: "ann", Select: hold})
 		w.step(t, rollout.OperatorActed{At: w.now, Action: rollout.Unhold, Actor: "ann", Select: hold})
 		w.step(t, rollout.FreezesSet{At: w.now, Actor: "ann"})
+		w.step(t, rollout.CellsHeard{At: w.now, Cells: []rollout.CellHeard{{Name: "us", Phase: rollout.Halted}}})
 		w.step(t, rollout.OperatorActed{At: w.now, Action: rollout.Pause, Actor: "ann"})
 		return w.log
 	}

@@ -33,7 +33,16 @@ const (
 	WaitBusy     = "busy"     // the host is proving another release: one risk at a time
 	WaitCalendar = "calendar" // a freeze, or outside the windows
 	WaitPosture  = "posture"  // the host could not survive alone what the plan asks for
+	WaitCells    = "cells"    // another cell of the plan goes first, or is not heard
 )
+
+// WaitCodes lists the codes of all reasons to wait.
+func WaitCodes() []string {
+	return []string{
+		WaitPhase, WaitHarmed, WaitSelector, WaitRing, WaitTenant, WaitSite, WaitWindow, WaitAmber, WaitHosts, WaitHeld, WaitStratum, WaitBusy,
+		WaitCalendar, WaitPosture, WaitCells,
+	}
+}
 
 // ask grants a lease or says why not: granted < ring size, unconfirmed < window, and no tenant or site over its share (I2).
 func (t *turn) ask(e LeaseAsked) {
@@ -123,6 +132,9 @@ func (t *turn) refusal(e LeaseAsked) (Waiting, bool) {
 	}
 	if why := t.closed(e); why != "" {
 		return Waiting{WaitCalendar, why}, true
+	}
+	if why := t.blocked(); why != "" && t.Phase == Running {
+		return Waiting{WaitCells, why}, true
 	}
 	switch {
 	case h.Prior == Pending && t.having(h.PriorRing, Pending) > 0:

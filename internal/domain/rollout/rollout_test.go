@@ -127,6 +127,8 @@ func (w *world) run(t *testing.T, d *datadriven.TestData) string {
 			e.Freezes.Freezes = []calendar.Freeze{{Name: name, From: calendar.Date(from), To: calendar.Date(to)}}
 		}
 		return w.show(d, w.step(t, e))
+	case "cells":
+		return w.show(d, w.step(t, rollout.CellsHeard{At: w.now, Cells: w.cells(t, d)}))
 	case "holds":
 		var lines []string
 		for _, h := range w.state.Holds {
@@ -161,6 +163,38 @@ func (w *world) command(d *datadriven.TestData) rollout.OperatorActed {
 		}
 	}
 	return e
+}
+
+// cells reads "name phase=complete alarm=quiet" and "name lost=why", one a line.
+func (w *world) cells(t testing.TB, d *datadriven.TestData) []rollout.CellHeard {
+	var all []rollout.CellHeard
+	for line := range strings.Lines(d.Input) {
+		name, args, err := datadriven.ParseLine(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatalf("read cell: %v", err)
+		}
+		c := rollout.CellHeard{Name: name, Alarm: breaker.Quiet}
+		for _, a := range args {
+			switch a.Key {
+			case "lost":
+				c.Lost, c.Since = a.Vals[0], w.now.Add(-time.Minute)
+			case "phase":
+				c.Phase = rollout.Phase(a.Vals[0])
+			case "alarm":
+				c.Alarm = breaker.Alarm(a.Vals[0])
+			case "recalled":
+				c.Recalled = true
+			case "reason":
+				c.Reason = a.Vals[0]
+			case "ended":
+				c.Ended = w.now.Add(duration(t, a.Vals[0]))
+			default:
+				t.Fatalf("unknown key %s of a cell", a.Key)
+			}
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 // comparison is the end of a watch over the hosts that it names, by their strata. Hosts that said goodbye are in no arm of silence.
@@ -261,10 +295,11 @@ func stored(v any) string {
 func (w *world) start(t testing.TB, d *datadriven.TestData) string {
 	w.eligible = 40
 	d.MaybeScanArgs(t, "eligible", &w.eligible)
-	actor := "ann"
+	actor, cell := "ann", ""
 	d.MaybeScanArgs(t, "actor", &actor)
+	d.MaybeScanArgs(t, "cell", &cell)
 	return w.show(d, w.step(t, rollout.Started{
-		At: w.now, ID: "r1", Plan: planOf(t, d.Input), Eligible: w.eligible, Actor: actor,
+		At: w.now, ID: "r1", Plan: planOf(t, d.Input), Eligible: w.eligible, Actor: actor, Cell: cell,
 		Release: rollout.Release{
 			Component: "sensor-content", Version: "2", Manifest: release.DigestOf([]byte("manifest")),
 			Artifacts: []release.Digest{release.DigestOf([]byte("artifact"))},
@@ -594,6 +629,13 @@ func planOf(t testing.TB, input string) plan.Plan {
 		case "ring":
 			p.Rings = append(p.Rings, plan.Ring{Name: args[0].Key})
 			args = args[1:]
+		case "wave":
+			wave := plan.Wave{Names: strings.Split(args[0].Key, "+")}
+			if len(args) > 1 {
+				wave.After = plan.Duration(duration(t, args[1].Vals[0]))
+			}
+			p.Cells = append(p.Cells, wave)
+			continue
 		case "freeze":
 			p.Calendar.Freezes = append(p.Calendar.Freezes, calendar.Freeze{Name: args[0].Key, From: calendar.Date(args[1].Vals[0]), To: calendar.Date(args[2].Vals[0])})
 			continue

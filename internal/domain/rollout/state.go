@@ -69,6 +69,8 @@ type State struct {
 	Freezes  calendar.Calendar     `json:"freezes,omitzero"`   // of the installation, on top of the plan's calendar
 	Shut     calendar.Shut         `json:"shut,omitzero"`      // what the calendars said at the last look
 	Gates    []evidence.GateResult `json:"gates,omitempty"`    // of the open ring, at the last look
+	Cell     string                `json:"cell,omitempty"`     // this control plane among the plan's cells; empty: it goes by itself
+	Cells    []Cell                `json:"cells,omitempty"`    // the other ones
 	Large    int64                 `json:"large,omitempty"`    // strata that the open ring must see
 	Seen     int64                 `json:"seen,omitempty"`     // of them, those with a confirmed host
 
@@ -198,6 +200,7 @@ func (s *State) Size() int64 { return s.size(s.Ring) }
 func (s State) Clone() State {
 	s.Rings, s.Strata, s.Holds = slices.Clone(s.Rings), slices.Clone(s.Strata), slices.Clone(s.Holds)
 	s.Breaker.Classes, s.Approved, s.Gates = slices.Clone(s.Breaker.Classes), slices.Clone(s.Approved), slices.Clone(s.Gates)
+	s.Cells = slices.Clone(s.Cells)
 	return s
 }
 

@@ -31,6 +31,9 @@ func Step(s State, e Event) (State, []Effect) {
 	case FreezesSet:
 		t.pass(e.At)
 		t.freezes(e)
+	case CellsHeard:
+		t.pass(e.At)
+		t.heard(e)
 	case HostRecovered:
 		t.pass(e.At)
 		t.recovered(e)
@@ -80,6 +83,7 @@ func (t *turn) pass(at time.Time) {
 	}
 	gap = min(max(gap, 0), MaxGap)
 	t.Observed += gap
+	t.holdFor(gap)
 	for i := range t.Rings {
 		running := t.Rings[i].Confirmed
 		if i == t.Ring {
@@ -98,7 +102,7 @@ func (t *turn) start(e Started) {
 		ID: e.ID, Release: e.Release, Plan: e.Plan, Phase: Proposed,
 		Rings: make([]RingState, len(e.Plan.Rings)), Window: float64(e.Plan.Window.Start), Alarm: breaker.Quiet,
 		Eligible: e.Eligible, Remaining: e.Eligible, Started: at, Last: at, Reason: e.Reason,
-		Approved: []string{e.Actor}, Freezes: e.Freezes,
+		Approved: []string{e.Actor}, Freezes: e.Freezes, Cell: e.Cell, Cells: e.others(),
 	}
 	t.look(e.Shut)
 	if len(t.Approved) < t.Plan.Approvals {
@@ -224,6 +228,9 @@ func (t *turn) wake() WakeAt {
 		if left := time.Duration(t.Plan.Rings[t.Ring].Evidence.Bake) - baked; left > 0 || baked == 0 {
 			wait = min(wait, max(left, time.Millisecond))
 		}
+	}
+	if left := t.trial(); left > time.Millisecond {
+		wait = min(wait, left)
 	}
 	return WakeAt{At: t.Last.Add(wait)}
 }

@@ -120,8 +120,12 @@ func (n *tally) note(c chapter) {
 }
 
 // begin starts a rollout of a random sound plan.
-func begin(t *teller, hostile bool) *story {
+func begin(t *teller, hostile bool) *story { return beginIn(t, hostile, "", nil) }
+
+// beginIn starts a rollout in a cell of those waves.
+func beginIn(t *teller, hostile bool, cell string, waves []plan.Wave) *story {
 	p, size := drawPlan(t), oneOf(t, 1+t.IntN(20), 1+t.IntN(20), large)
+	p.Cells = waves
 	if size == large {
 		p = swift(p)
 	}
@@ -142,7 +146,7 @@ func begin(t *teller, hostile bool) *story {
 	if size == large {
 		s.ill, s.sick = oneOf(t, 0, 0, 5), oneOf(t, "", "os windows", "os windows, kernel 6.1")
 	}
-	s.step(t, rollout.Started{At: s.now, ID: "r", Plan: p, Eligible: s.eligible, Actor: "ann"})
+	s.step(t, rollout.Started{At: s.now, ID: "r", Plan: p, Eligible: s.eligible, Actor: "ann", Cell: cell})
 	for s.state.Phase == rollout.Proposed && t.IntN(10) > 0 {
 		s.step(t, rollout.OperatorActed{At: s.now, Action: rollout.Approve, Actor: "bob"})
 	}
@@ -250,6 +254,9 @@ func reread(t *teller, s rollout.State) rollout.State {
 
 // draw makes up an event; h is the host it is about, if the caller knows it. Most news is good, and most is about hosts that are out.
 func (s *story) draw(t *teller) (e rollout.Event, h *host) {
+	if len(s.state.Cells) > 0 && t.IntN(5) == 0 {
+		return s.rumour(t), nil
+	}
 	i := t.IntN(len(s.fleet))
 	kind := t.IntN(30)
 	switch {
@@ -507,7 +514,7 @@ func (s *story) learn(c chapter, h *host) {
 		if h != nil {
 			s.boots[e.Ring]++
 		}
-	case rollout.Started, rollout.HostRecovered, rollout.Woke, rollout.OperatorActed, rollout.Compared, rollout.FreezesSet:
+	case rollout.Started, rollout.HostRecovered, rollout.Woke, rollout.OperatorActed, rollout.Compared, rollout.FreezesSet, rollout.CellsHeard:
 	}
 	for k := range s.open {
 		if f := s.facts(k); f.Confirmed+f.Goodbye+f.Harmed < s.state.Plan.Rings[k].Evidence.ResolvedOf(f.Leased) {

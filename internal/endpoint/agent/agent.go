@@ -33,6 +33,7 @@ type Options struct {
 	StateDir   string
 	Root       []byte // TUF root that joining left, or empty: the control plane is asked for its first
 	Files      []component.File
+	Partial    bool // Files lacks components whose files cannot be read
 	Uplink     Uplink
 	Journal    Journal
 	FS         disk.FS
@@ -46,12 +47,20 @@ type Options struct {
 	// KeepIdentity renews the certificate when it is due, and tells whether it did.
 	KeepIdentity func(ctx context.Context, t time.Time) (bool, error)
 
+	// Events holds a line to the control plane until it or ctx ends, and calls heard for each word on it, with look when there is something
+	// new. Nil: the agent only polls.
+	Events func(ctx context.Context, heard func(look bool)) error
+	// LeastPoll is the least time between check-ins that the control plane can ask for; 0 is what is good outside of tests.
+	LeastPoll time.Duration
+
 	Posture func() api.Posture // looks at what the host could survive alone; nil if it is not told
 
 	Guard Guard  // the boot guard's book; nil if this host has none
 	Self  string // path of the executable that runs, to tell whether it is the release in use of kind agent
 	// Notify says a word to the launcher. Without a launcher, which is nil, nobody would start another agent: none is installed.
 	Notify func(word string)
+	// Quarantined are the slots of kind agent that the launcher does not run any more: their releases are never asked for.
+	Quarantined []string
 }
 
 // Words that are said to the launcher.
@@ -60,6 +69,7 @@ const (
 	WordAlive   = "alive"   // the loop goes round
 	WordChecked = "checked" // a check-in was acknowledged
 	WordAway    = "away"    // a check-in failed
+	WordBusy    = "busy"    // it was asked to end, and what it is installing must not be cut short
 )
 
 // Agent runs the components of one host.
@@ -74,6 +84,7 @@ type Agent struct {
 	asks    bool             // it only asks whether another agent should run
 
 	directed map[string]api.Directive // as applied since the start; only the poll loop touches it
+	ear      ear
 	stance   stance
 
 	mu     sync.Mutex // guards all below, and the machines
@@ -83,6 +94,7 @@ type Agent struct {
 	book   []bootguard.Entry // what it knew at the start; nil until it was asked
 	alive  time.Time
 	told   telling
+	works  int  // installers that change the host now
 	renews bool // another agent is current, and shall run instead of this one
 	quit   context.CancelFunc
 	jobs   sync.WaitGroup
@@ -145,8 +157,41 @@ func (a *Agent) Run(ctx context.Context) (again bool) {
 		a.leave(work)
 	}
 	stop()
-	a.jobs.Wait()
+	a.finish(ctx)
 	return again
+}
+
+// finish waits for what was started. An installer that is at work, such as dpkg, ends before the agent does: the launcher hears that it is
+// worth the wait, and bounds it.
+func (a *Agent) finish(ctx context.Context) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	go func() { // ends with the jobs
+		a.jobs.Wait()
+		cancel()
+	}()
+	for ctx.Err() == nil {
+		a.mu.Lock()
+		works := a.works > 0
+		a.mu.Unlock()
+		if works {
+			a.notify(WordBusy)
+		}
+		_ = a.Clock.Sleep(ctx, aliveEvery)
+	}
+}
+
+// undisturbed lets an installer change the host.
+func (a *Agent) undisturbed(change func() error) error {
+	a.count(1)
+	defer a.count(-1)
+	return change()
+}
+
+func (a *Agent) count(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.works += n
 }
 
 // resume tells each machine that the agent started, and what the disk shows.
@@ -191,7 +236,7 @@ func (a *Agent) resume(ctx context.Context) {
 
 // gone lists the slots that the machine would go back to and that are not there any more.
 func gone(s install.State, found installer.Inspection) []install.Slot {
-	return slices.DeleteFunc([]install.Slot{s.Good.Slot, s.Previous.Slot}, func(x install.Slot) bool {
+	return slices.DeleteFunc([]install.Slot{s.Good.Slot, s.Previous.Slot, s.Factory.Slot}, func(x install.Slot) bool {
 		return x == "" || slices.Contains(found.Slots, installer.Slot(x))
 	})
 }
@@ -249,6 +294,24 @@ func (a *Agent) apply(ctx context.Context, u *unit, e install.Event) {
 		a.carryOut(u, next, effect)
 	}
 	a.watch(u, next)
+	a.settle(ctx, u, next)
+}
+
+// settle lets the installer give up what it set aside for the way back, once what runs is good and not watched any more, or was left. It
+// is asked at every event, so that a kill loses nothing. The caller holds the lock: no activation can begin meanwhile.
+func (a *Agent) settle(ctx context.Context, u *unit, s install.State) {
+	settler, is := u.installer.(installer.Settler)
+	if !is || !quiet(s) || s.Current.Slot != s.Good.Slot || a.now().Before(s.Watched) {
+		return
+	}
+	if err := settler.Settle(); err != nil {
+		a.Log.WarnContext(ctx, "give up what was set aside for the way back", slog.String("component", u.file.Component), slog.Any("error", err))
+	}
+}
+
+// quiet tells whether nothing is being activated or left.
+func quiet(s install.State) bool {
+	return s.Phase == install.Idle || s.Phase == install.Fetching || s.Phase == install.Ready
 }
 
 // note remembers when and in which boot what is current was activated, for the boot guard, which is told before the switch. What was said
@@ -259,7 +322,7 @@ func (a *Agent) note(before install.State, e install.Event, next install.State, 
 	_, restored := e.(install.Restored)
 	switch {
 	case restored:
-		delete(a.memory.Switched, name)
+		a.memory.Switched[name] = switched{Back: a.Boot}
 	case swaps(effects):
 		was := since.Before
 		if !activating { // otherwise it was cut short, and is done now
@@ -354,6 +417,13 @@ func (a *Agent) pending() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.memory.Reports) > 0
+}
+
+// harmed tells whether there is harm to report.
+func (a *Agent) harmed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.memory.Reports, harm)
 }
 
 // goodbyeWithin bounds what a shutdown waits for the control plane.

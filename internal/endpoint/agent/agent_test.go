@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -166,6 +167,52 @@ func TestMemoryAlwaysFits(t *testing.T) {
 	}
 	if got := found.Components[sensor].Phase; got != install.Reverting {
 		t.Errorf("machine: got %s, want it as it was", got)
+	}
+}
+
+// Harm stays among the reports that wait, in memory and on disk, however much else was told since; its words go before it does.
+func TestHarmIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	j := &paper{}
+	a := newAgent(t, j)
+	long := strings.Repeat("<", 2000)
+	for n := range 5 * maxReports {
+		r := api.Report{Component: sensor, Manifest: "m", Outcome: "goodbye", Detail: long}
+		if n%500 == 0 {
+			r.Outcome, r.Manifest = []string{"crashed", "reverted"}[n/500%2], fmt.Sprint(n)
+		}
+		a.memory.add(r)
+	}
+	if err := a.save(); err != nil {
+		t.Fatal(err)
+	}
+	harmful := func(m memory) (n int) {
+		for i, r := range m.Reports {
+			if harm(r) {
+				n++
+			}
+			if i > 0 && r.Seq <= m.Reports[i-1].Seq {
+				t.Errorf("report %d comes after %d", r.Seq, m.Reports[i-1].Seq)
+			}
+		}
+		return n
+	}
+	found, err := loadMemory(j)
+	if err != nil || harmful(found) != 5 || len(found.Reports) > maxReports {
+		t.Errorf("got %d of %d that tell of harm, %v, want 5 of at most %d", harmful(found), len(found.Reports), err, maxReports)
+	}
+	for n := range maxReports - 10 {
+		a.memory.add(api.Report{Component: sensor, Manifest: fmt.Sprint("x", n), Outcome: "crashed", Detail: long, Crash: &api.Crash{Headline: long}})
+	}
+	if err := a.save(); err != nil || harmful(a.memory) != maxReports-5 {
+		t.Errorf("nothing but harm: got %d, %v, want all %d", harmful(a.memory), err, maxReports-5)
+	}
+	for range maxReports {
+		a.memory.add(api.Report{Component: sensor, Manifest: "x0", Outcome: "crashed"})
+	}
+	if n := len(a.memory.Reports); n != maxReports || a.memory.Reports[0].Manifest != "0" {
+		t.Errorf("harm by one release again and again: got %d reports from manifest %s on, want %d, with all others", n,
+			a.memory.Reports[0].Manifest, maxReports)
 	}
 }
 

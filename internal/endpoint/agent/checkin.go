@@ -32,19 +32,10 @@ type telling struct {
 	components map[string]api.Component
 }
 
-// Backoff of check-ins that fail: full jitter between nothing and a doubling limit. The others come when the control plane wants them,
-// within reason: what it says is not signed.
-const (
-	firstBackoff = time.Second
-	mostBackoff  = 2 * time.Minute
-	tellBackoff  = 10 * time.Second // of a host that has something to report, as few have: bad news must not wait long
-	leastPoll    = 10 * time.Millisecond
-	mostPoll     = 15 * time.Minute
-)
-
-// poll checks in until ctx ends: when the control plane said, when there is something to tell, and with growing pauses when it is away.
+// poll checks in until ctx ends: when the control plane said, when there is something to tell or it says that there is something new, and
+// with growing pauses when it is away.
 func (a *Agent) poll(ctx context.Context) {
-	limit := firstBackoff
+	normal, failed := unheard, time.Duration(0)
 	for ctx.Err() == nil {
 		a.live()
 		a.bless(ctx)
@@ -52,22 +43,19 @@ func (a *Agent) poll(ctx context.Context) {
 			a.Log.InfoContext(ctx, "certificate renewal", slog.Bool("renewed", renewed), slog.Any("error", err))
 		}
 		a.live()
-		pause, err := a.checkIn(ctx)
-		switch {
-		case ctx.Err() != nil:
+		poll, err := a.checkIn(ctx)
+		if ctx.Err() != nil {
 			return
-		case err != nil:
-			a.Log.WarnContext(ctx, "check in", slog.Any("error", err))
-			pause = time.Duration(a.Random.Float64() * float64(limit))
-			limit = min(2*limit, mostBackoff)
-			if a.pending() {
-				limit = min(limit, tellBackoff)
-			}
-			a.rest(ctx, pause) // not woken by kicks: they would hammer
-		default:
-			limit = firstBackoff
-			a.pause(ctx, time.Duration((0.8+0.4*a.Random.Float64())*float64(pause)))
 		}
+		a.attend(ctx, err == nil)
+		if err != nil {
+			a.Log.WarnContext(ctx, "check in", slog.Any("error", err))
+			failed = retry(failed, normal, asked(err), a.harmed(), a.Random.Float64())
+			a.rest(ctx, failed) // not woken by kicks: they would hammer
+			continue
+		}
+		normal, failed = poll, 0
+		a.pause(ctx, next(poll, a.Random.Float64()))
 	}
 }
 
@@ -105,7 +93,11 @@ func (a *Agent) checkIn(ctx context.Context) (time.Duration, error) {
 	}
 	a.follow(ctx, reply.Directives)
 	a.leases(ctx, reply, wishes)
-	return min(max(time.Duration(reply.PollMillis)*time.Millisecond, leastPoll), mostPoll), nil
+	least := leastPoll
+	if a.LeastPoll > 0 {
+		least = a.LeastPoll
+	}
+	return bounded(reply.PollMillis, least), nil
 }
 
 // linger is a context that ends a little after ctx. A check-in that is on its way when the host shuts down is waited for: its answer may

@@ -11,7 +11,9 @@ import (
 
 	"github.com/firebreak-dev/firebreak/internal/domain/bootguard"
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/installer"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/slots"
 )
 
 // Guard is the boot guard's book on this host: what it may have to undo when the host does not come up, and what it did.
@@ -38,6 +40,9 @@ func entry(u *unit, s install.State, since switched) bootguard.Entry {
 	if u.linked {
 		e.Dir = u.dir
 	}
+	if u.keepsFactory() && u.has(s.Factory.Slot) {
+		e.Factory = string(s.Factory.Slot)
+	}
 	switch s.Phase {
 	case install.Activating, install.Proving, install.Reverting:
 		e.Current, e.Pending = string(s.Next.Slot), true
@@ -46,6 +51,21 @@ func entry(u *unit, s install.State, since switched) bootguard.Entry {
 	case install.Recovering:
 	}
 	return e
+}
+
+// keepsFactory tells whether the component has a factory release at all: the host was asked to keep it, and the boot guard can go there.
+func (u *unit) keepsFactory() bool { return u.file.Factory && u.linked }
+
+// waits tells whether a blessed boot changes anything.
+func (u *unit) waits(s install.State) bool {
+	if !u.keepsFactory() {
+		return s.Unbooted || s.Factory.Slot != ""
+	}
+	return s.Unbooted || !u.has(s.Factory.Slot) && s.Current == s.Good && s.Good.Slot != ""
+}
+
+func (u *unit) has(slot install.Slot) bool {
+	return slots.Dir{FS: u.fs, Path: u.dir}.Has(slots.Slot(slot))
 }
 
 // sync brings the boot guard's book up to date. The caller holds the lock.
@@ -62,9 +82,7 @@ func (a *Agent) sync() error {
 			entries = append(entries, e)
 		}
 	}
-	if whole := slices.Concat(entries, a.others()); bootguard.Fits(whole) == nil { // those at work come first
-		entries = whole
-	}
+	entries = withAsManyAsFit(entries, a.others())
 	data, err := json.Marshal(entries)
 	if err != nil || bytes.Equal(data, a.synced) {
 		return err
@@ -89,16 +107,56 @@ func (a *Agent) readBook() (err error) {
 }
 
 // others are the entries of components that are not at work and of which the memory knows nothing that is newer: a mistake in their file,
-// or a disk that fails for a while, takes no way back.
+// or a disk that fails for a while, takes no way back. The entry of a component that was removed goes, unless the host has yet to boot well
+// with what was activated last: see [Agent.forget].
 func (a *Agent) others() []bootguard.Entry {
 	var kept []bootguard.Entry
 	for _, e := range a.book {
 		_, known := a.memory.Components[e.Component]
+		if a.removed(e) && !e.Pending {
+			continue
+		}
 		if a.all[e.Component] == nil || !known {
 			kept = append(kept, e)
 		}
 	}
 	return kept
+}
+
+// removed tells whether the component has no file any more, as far as the files can be read.
+func (a *Agent) removed(e bootguard.Entry) bool {
+	named := func(f component.File) bool { return f.Component == e.Component }
+	return !a.Partial && a.all[e.Component] == nil && !slices.ContainsFunc(a.Files, named)
+}
+
+// forget drops the entries of components that were removed while pending, once a boot that began after their activation was blessed.
+// The caller holds the lock.
+func (a *Agent) forget() error {
+	count := len(a.book)
+	a.book = slices.DeleteFunc(a.book, func(e bootguard.Entry) bool { return a.removed(e) && e.Boot != a.Boot })
+	if len(a.book) == count {
+		return nil
+	}
+	return a.sync()
+}
+
+// withAsManyAsFit adds the entries of components that are not at work to those that are: what is pending first, and then the newest.
+func withAsManyAsFit(entries, others []bootguard.Entry) []bootguard.Entry {
+	slices.SortStableFunc(others, func(x, y bootguard.Entry) int {
+		if x.Pending != y.Pending {
+			if x.Pending {
+				return -1
+			}
+			return 1
+		}
+		return y.At.Compare(x.At)
+	})
+	for n := len(others); n > 0; n-- {
+		if whole := slices.Concat(entries, others[:n]); bootguard.Fits(whole) == nil {
+			return whole
+		}
+	}
+	return entries
 }
 
 // seed gives a machine that remembers nothing, as after the journal was lost, a way back: as the boot guard has it, or else to what runs.
@@ -114,7 +172,7 @@ func (a *Agent) seed(ctx context.Context, name string, found installer.Inspectio
 	s := install.State{Component: name, Phase: install.Idle}
 	if i := slices.IndexFunc(a.book, func(e bootguard.Entry) bool { return e.Component == name }); i >= 0 {
 		e := a.book[i]
-		s.Current, s.Good, s.Previous = in(e.Current), in(e.Good), in(e.Older)
+		s.Current, s.Good, s.Previous, s.Factory = in(e.Current), in(e.Good), in(e.Older), in(e.Factory)
 		a.memory.Switched[name] = switched{At: e.At, Boot: e.Boot, Pending: e.Pending}
 	} else if slices.Contains(found.Slots, found.Current) {
 		s.Current, s.Good = in(string(found.Current)), in(string(found.Current))
@@ -158,17 +216,19 @@ func (a *Agent) take(ctx context.Context, undone []bootguard.Undone) {
 	}
 }
 
-// bless makes good what matters at boot, once a boot was blessed that began after the activation.
+// bless makes good what matters at boot, and keeps the first release as the factory's where the host does so, once a boot was blessed that
+// began after the activation.
 func (a *Agent) bless(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var waiting []*unit
 	for name, u := range a.units {
-		if s := a.memory.Components[name]; s.Unbooted && a.memory.Switched[name].Boot != a.Boot {
+		since := a.memory.Switched[name]
+		if u.waits(a.memory.Components[name]) && since.Boot != a.Boot && since.Back != a.Boot {
 			waiting = append(waiting, u)
 		}
 	}
-	if a.Guard == nil || a.Boot == "" || len(waiting) == 0 {
+	if a.Guard == nil || a.Boot == "" || len(waiting) == 0 && !slices.ContainsFunc(a.book, a.removed) {
 		return
 	}
 	boot, err := a.Guard.Blessed()
@@ -179,6 +239,9 @@ func (a *Agent) bless(ctx context.Context) {
 		return
 	}
 	for _, u := range waiting {
-		a.apply(ctx, u, install.Blessed{At: a.now()})
+		a.apply(ctx, u, install.Blessed{At: a.now(), Factory: u.keepsFactory()})
+	}
+	if err := a.forget(); err != nil {
+		a.Log.ErrorContext(ctx, "forget components that were removed", slog.Any("error", err))
 	}
 }

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/install"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/component"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/fetch"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/installer"
 )
 
@@ -60,6 +62,10 @@ func (a *Agent) doPrepare(ctx context.Context, u *unit, t install.Target) (insta
 	if err != nil {
 		return install.Fetched{}, fmt.Errorf("preflight of %s %s: %w", name, m.Version, err)
 	}
+	if slot := a.quarantined(m, artifact); slot != "" {
+		return install.Fetched{}, fault.New(fault.Conflict, "preflight of %s %s: the launcher has quarantined its executable, which ran here from slot %s",
+			name, m.Version, slot).Hint("if the host was to blame: systemctl stop firebreak-agent, then firebreak-agent forgive %s", name)
+	}
 	slot, err := a.stage(ctx, u, m, artifact)
 	if err != nil {
 		return install.Fetched{}, fmt.Errorf("preflight of %s %s: %w", name, m.Version, err)
@@ -94,6 +100,19 @@ func (a *Agent) fit(u *unit, m release.Manifest) (release.Artifact, error) {
 			component.Agent, artifact.Format, artifact.Name)
 	}
 	return artifact, nil
+}
+
+// quarantined is the slot in which the launcher had enough of this executable; "" if it is not quarantined. The launcher remembers also
+// what this agent forgot with its journal.
+func (a *Agent) quarantined(m release.Manifest, artifact release.Artifact) string {
+	if m.Kind != release.Agent {
+		return ""
+	}
+	of := string(installer.SlotOf("", artifact.Digest)) // under whatever version
+	if i := slices.IndexFunc(a.Quarantined, func(slot string) bool { return strings.HasSuffix(slot, of) }); i >= 0 {
+		return a.Quarantined[i]
+	}
+	return ""
 }
 
 // look compares the disk with what the machine believes, and tells it if somebody has been at it: slots were removed, or current was
@@ -143,7 +162,7 @@ func (a *Agent) stage(ctx context.Context, u *unit, m release.Manifest, artifact
 	if !slices.Contains(found.Slots, slot) {
 		path := filepath.Join(u.dir, "download", artifact.Digest.Hex())
 		client, url := a.Uplink.Artifact(string(artifact.Digest))
-		if err = u.download(ctx, client, url, path, artifact); err != nil {
+		if err = u.download(ctx, fetch.Options{Client: client, Log: a.Log}, url, path, artifact, found); err != nil {
 			return "", err
 		}
 		if slot, err = u.installer.Stage(ctx, installer.Stage{Version: m.Version, Artifact: artifact, Path: path}); err != nil {
@@ -166,7 +185,7 @@ func (a *Agent) swap(ctx context.Context, u *unit, s install.State) {
 	}
 	was, err := u.installer.Inspect(ctx)
 	if err == nil {
-		err = u.installer.Activate(ctx, installer.Slot(slot), installer.Slot(s.Good.Slot))
+		err = a.undisturbed(func() error { return u.installer.Activate(ctx, installer.Slot(slot), installer.Slot(s.Good.Slot)) })
 	}
 	u.switched = a.now() // after it: a consumer that was started during the switch may have found the old release, and is told
 	if err == nil {
@@ -194,7 +213,7 @@ func (a *Agent) swap(ctx context.Context, u *unit, s install.State) {
 func (a *Agent) restore(ctx context.Context, u *unit, slot install.Slot) {
 	pause := 100 * time.Millisecond
 	for {
-		err := u.installer.Revert(ctx, installer.Slot(slot))
+		err := a.undisturbed(func() error { return u.installer.Revert(ctx, installer.Slot(slot)) })
 		u.switched = a.now()
 		if err == nil {
 			a.taken(ctx, u, slot)
@@ -245,7 +264,14 @@ func (a *Agent) prove(ctx context.Context, u *unit, slot install.Slot) {
 		a.renew(ctx)
 		return
 	}
+	if exit := a.diedUnseen(u); exit != nil {
+		a.event(ctx, u, install.Broke{At: a.now(), Crashed: true, Why: "the consumer died while no agent ran" + lastWords(exit), Crash: crash(exit)})
+		return
+	}
 	t, err := u.begin(ctx, slot)
+	if err == nil {
+		a.proving(ctx, u, t.since)
+	}
 	if err != nil && ctx.Err() == nil {
 		broke := install.Broke{At: a.now(), Why: err.Error()}
 		if exit := t.died(true); exit != nil {
@@ -349,8 +375,7 @@ const calm = 10 * time.Second
 
 // watch looks for late harm while nothing is being activated. The caller holds the lock.
 func (a *Agent) watch(u *unit, s install.State) {
-	quiet := s.Phase == install.Idle || s.Phase == install.Fetching || s.Phase == install.Ready
-	if !quiet || !a.now().Before(s.Watched) {
+	if !quiet(s) || !a.now().Before(s.Watched) {
 		u.vigil.stop()
 		u.watched = release.Digest("")
 		return

@@ -33,16 +33,17 @@ type switched struct {
 	At   time.Time `json:"at"`
 	Boot string    `json:"boot,omitempty"` // id of that boot
 
+	Back    string    `json:"back,omitempty"`    // id of the boot in which it was gone back to instead: it need not have booted since
 	Pending bool      `json:"pending,omitempty"` // the boot guard alone remembers that it was not proved: see [Agent.seed]
 	Before  *switched `json:"before,omitempty"`  // of what is current, while another one is about to be
+	Proving time.Time `json:"proving,omitzero"`  // bad ends of the consumer that were noted from then on count
 }
 
 const (
 	memoryFormat = 1
 	// SlotSize is the room for the memory in the journal: a few kilobytes a component, and the reports of a long time offline.
 	SlotSize = 512 << 10
-	// maxReports bounds the reports that wait for a control plane that is gone. The oldest go first: what a host runs now is told by
-	// its state, whatever is lost here.
+	// maxReports bounds the reports that wait for a control plane that is gone: see [without].
 	maxReports = 500
 	// sendAtOnce bounds the reports of one check-in, so that the control plane takes it however long they are.
 	sendAtOnce = 32
@@ -90,7 +91,73 @@ func (m *memory) add(r api.Report) {
 	m.Seq++
 	r.Seq = m.Seq
 	m.Reports = append(m.Reports, r)
-	m.Reports = m.Reports[max(0, len(m.Reports)-maxReports):]
+	m.Reports = without(m.Reports, len(m.Reports)-maxReports)
+}
+
+// harm tells whether a report tells of harm.
+func harm(r api.Report) bool { return r.Outcome == install.Crashed || r.Outcome == install.Reverted }
+
+// without gives up n reports: the oldest first, since what a host runs now is told by its state, but none that tells of harm, for which a
+// rollout may have to be halted, as long as there is another. Of harm, what was told before of the same release goes next. So harm by a
+// release is forgotten only once there were more releases than fit, all harmful and none of them told.
+func without(all []api.Report, n int) []api.Report {
+	if n <= 0 {
+		return all
+	}
+	kept := slices.DeleteFunc(all, func(r api.Report) bool {
+		drop := n > 0 && !harm(r)
+		if drop {
+			n--
+		}
+		return drop
+	})
+	if n == 0 {
+		return kept
+	}
+	type subject struct{ component, rollout, manifest string }
+	told := map[subject]bool{}
+	kept = slices.DeleteFunc(kept, func(r api.Report) bool {
+		s := subject{r.Component, r.Rollout, r.Manifest}
+		drop := n > 0 && told[s]
+		if drop {
+			n--
+		}
+		told[s] = true
+		return drop
+	})
+	return kept[min(n, len(kept)):]
+}
+
+// terse is the report without what only people read.
+func terse(r api.Report) api.Report {
+	r.Detail = ""
+	if r.Crash != nil {
+		r.Crash = &api.Crash{Signal: r.Crash.Signal, Status: r.Crash.Status, Signature: r.Crash.Signature}
+	}
+	return r
+}
+
+// shrink makes the reports fewer by a quarter, and harm terse before any of it would go.
+func (m *memory) shrink() {
+	if slices.ContainsFunc(m.Reports, func(r api.Report) bool { return !harm(r) }) {
+		others := 0
+		for _, r := range m.Reports {
+			if !harm(r) {
+				others++
+			}
+		}
+		m.Reports = without(m.Reports, min(others, (len(m.Reports)+3)/4))
+		return
+	}
+	long := false
+	for i, r := range m.Reports {
+		short := terse(r)
+		long = long || short.Detail != r.Detail || r.Crash != nil && r.Crash.Headline != ""
+		m.Reports[i] = short
+	}
+	if !long {
+		m.Reports = without(m.Reports, (len(m.Reports)+3)/4)
+	}
 }
 
 // renumber counts on after a number that the control plane has stored already. Reports above it are not known there.
@@ -111,12 +178,12 @@ func (m *memory) acknowledge(seq int64) {
 	}
 }
 
-// save writes the memory if it changed. Where it does not fit, the oldest reports go: what the machines know is what keeps the host safe.
+// save writes the memory if it changed. Where it does not fit, reports go: what the machines know is what keeps the host safe.
 // The caller holds the lock.
 func (a *Agent) save() error {
 	data, err := json.Marshal(a.memory)
 	for n := len(a.memory.Reports); err == nil && len(data) > SlotSize-journal.HeaderSize && n > 0; n = len(a.memory.Reports) {
-		a.memory.Reports = a.memory.Reports[(n+3)/4:]
+		a.memory.shrink()
 		data, err = json.Marshal(a.memory)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -99,6 +100,34 @@ func (t trial) died(bad bool) *consumer.Exit {
 		return &ends[len(ends)-1]
 	}
 	return nil
+}
+
+// proving notes from when on bad ends of the consumer count against what is current, for an agent that is started later in this boot.
+func (a *Agent) proving(ctx context.Context, u *unit, since time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.memory.Switched[u.file.Component]
+	s.Proving = since.UTC().Round(0)
+	a.memory.Switched[u.file.Component] = s
+	if err := a.save(); err != nil {
+		a.Log.ErrorContext(ctx, "the journal cannot be written", slog.Any("error", err))
+	}
+}
+
+// diedUnseen is how a consumer that systemd runs died while what is current was being proved and no agent ran; nil if it did not. What was
+// noted in another boot does not count: consumers may end badly when their host is shut down.
+func (a *Agent) diedUnseen(u *unit) *consumer.Exit {
+	a.mu.Lock()
+	s := a.memory.Switched[u.file.Component]
+	a.mu.Unlock()
+	since := s.Proving
+	if since.IsZero() && u.linked && u.file.Consumer.Tell.Unit == "" { // nothing that the agent did since the switch ends a consumer
+		since = s.At
+	}
+	if since.IsZero() || s.Boot != a.Boot {
+		return nil
+	}
+	return trial{unit: u, since: since}.died(false)
 }
 
 func crash(e *consumer.Exit) *install.Crash {

@@ -2,9 +2,9 @@ package agent
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,12 +85,18 @@ func (u *unit) make() error {
 // downloadWithin bounds one attempt, so that a server that stalls does not hold it for ever. The next one goes on where it stopped.
 const downloadWithin = 10 * time.Minute
 
-// download fetches an artifact into a file of the component's own.
-func (u *unit) download(ctx context.Context, client *http.Client, url, path string, artifact release.Artifact) error {
+// download fetches an artifact into a file of the component's own. What the found slots hold need not be moved again.
+func (u *unit) download(ctx context.Context, o fetch.Options, url, path string, artifact release.Artifact, found installer.Inspection) error {
 	ctx, cancel := context.WithTimeout(ctx, downloadWithin)
 	defer cancel()
-	fetcher := fetch.New(fetch.Options{Client: client, FS: u.fs, Reserve: reserve})
-	return fetcher.Fetch(ctx, fetch.Request{URL: url, Digest: artifact.Digest, Size: artifact.Size, Path: path})
+	o.FS, o.Reserve = u.fs, reserve
+	r := fetch.Request{URL: url, Digest: artifact.Digest, Size: artifact.Size, Path: path, Format: artifact.Format}
+	for _, s := range []installer.Slot{found.Current, found.Previous} {
+		if slices.Contains(found.Slots, s) {
+			r.Bases = append(r.Bases, slots.Dir{FS: u.fs, Path: u.dir}.Slot(s))
+		}
+	}
+	return fetch.New(o).Fetch(ctx, r)
 }
 
 // isUnwell tells whether the probes say no of what runs now. Nothing, or what cannot be judged, is not unwell.

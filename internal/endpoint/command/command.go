@@ -145,7 +145,8 @@ func (p *program) componentDir() string {
 }
 
 func (p *program) join() *cobra.Command {
-	var token, server, fingerprint string
+	var token, fingerprint string
+	var servers []string
 	var record identity.Record
 	c := &cobra.Command{
 		Use: "join", Short: "Give this host an identity", Args: cobra.NoArgs,
@@ -154,16 +155,20 @@ func (p *program) join() *cobra.Command {
 The control plane prints the whole command when it starts first; 'firebreak token create --kind join' makes further tokens.`,
 		Example: "  firebreak-agent join --server https://updates.example.net:7443 --token fb_join_... --ca-fingerprint sha256:... --site berlin",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if server == "" || token == "" || fingerprint == "" {
+			if len(servers) == 0 || token == "" || fingerprint == "" {
 				return fault.New(fault.Invalid, "join: --server, --token and --ca-fingerprint are all needed").
 					Hint("copy the whole command that the control plane printed")
 			}
-			record.Server = server
+			if err := checkServers(servers); err != nil {
+				return fmt.Errorf("join: %w", err)
+			}
+			record.Server, record.Others = servers[0], servers[1:]
 			return p.doJoin(c.Context(), record, token, fingerprint)
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&server, "server", "", "the control plane's agent port, as https://host:7443")
+	f.StringSliceVar(&servers, "server", nil,
+		"the control plane's agent port, as https://host:7443; may be given several times, for replicas without a load balancer")
 	f.StringVar(&token, "token", "", "join token")
 	f.StringVar(&fingerprint, "ca-fingerprint", "", "of the control plane's authority, as sha256:<hex>")
 	f.StringVar(&record.Attributes.Class, "class", "server", "server, desktop or laptop")
@@ -174,10 +179,6 @@ The control plane prints the whole command when it starts first; 'firebreak toke
 }
 
 func (p *program) doJoin(ctx context.Context, r identity.Record, token, fingerprint string) error {
-	address, err := url.Parse(r.Server)
-	if err != nil || address.Scheme != "https" || address.Host == "" {
-		return fault.New(fault.Invalid, "join: --server must be an https URL, is %q", r.Server)
-	}
 	dir := filepath.Join(p.state, "identity")
 	switch old, errLoad := identity.Load(disk.OS{}, dir); {
 	case errLoad == nil:
@@ -201,9 +202,9 @@ func (p *program) doJoin(ctx context.Context, r identity.Record, token, fingerpr
 		return fault.New(fault.KindOf(err), "join: make the state directory: %w", err).Hint("choose a directory that this user may write to with --state")
 	}
 	described, _ := agent.Describe()
-	client := uplink.New(r.Server, identity.Pinned(fingerprint, address.Hostname()))
-	defer client.Close()
-	reply, err := client.Enrol(ctx, api.EnrolRequest{Token: token, CSR: csr, Attributes: overlay(described, r.Attributes), Labels: r.Labels})
+	reply, err := enrol(ctx, r.Addresses(), fingerprint, api.EnrolRequest{
+		Token: token, CSR: csr, Attributes: overlay(described, r.Attributes), Labels: r.Labels,
+	})
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
@@ -219,6 +220,37 @@ func (p *program) doJoin(ctx context.Context, r identity.Record, token, fingerpr
 	_, err = fmt.Fprintf(p.Out, "joined as %s, tenant %s\ncomponent files go to %s\nstart the agent: firebreak-agent run --state %s\n",
 		reply.Endpoint, reply.Tenant, p.componentDir(), p.state)
 	return err
+}
+
+// enrol asks one address after the other, until one can be reached.
+func enrol(ctx context.Context, servers []string, fingerprint string, request api.EnrolRequest) (reply api.EnrolReply, err error) {
+	for _, server := range servers {
+		address, errURL := url.Parse(server)
+		if errURL != nil {
+			return reply, errURL
+		}
+		client := uplink.New(server, identity.Pinned(fingerprint, address.Hostname()))
+		reply, err = client.Enrol(ctx, request)
+		client.Close()
+		if fault.KindOf(err) != fault.Unavailable || err == nil {
+			return reply, err
+		}
+	}
+	return reply, err
+}
+
+// checkServers finds what is wrong with addresses of a control plane.
+func checkServers(servers []string) error {
+	for _, server := range servers {
+		address, err := url.Parse(server)
+		if err != nil || address.Scheme != "https" || address.Host == "" {
+			return fault.New(fault.Invalid, "--server must be an https URL, is %q", server)
+		}
+		if len(servers) > 1 && strings.Trim(address.Path, "/") != "" {
+			return fault.New(fault.Invalid, "--server must have no path when there are several, is %q", server)
+		}
+	}
+	return nil
 }
 
 // overlay puts what the owner chose over what the host says of itself.
@@ -281,7 +313,7 @@ func (p *program) status() *cobra.Command {
 				return err
 			}
 			lines := []string{
-				"endpoint     " + record.Endpoint, "tenant       " + record.Tenant, "control      " + record.Server,
+				"endpoint     " + record.Endpoint, "tenant       " + record.Tenant, "control      " + strings.Join(record.Addresses(), ", "),
 				"certificate  until " + end.Format("2006-01-02 15:04 MST"),
 			}
 			memory, err := journal.Open(disk.OS{}, filepath.Join(p.state, "journal"), agent.SlotSize)

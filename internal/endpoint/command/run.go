@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,12 +24,14 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/endpoint/guard"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/identity"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/journal"
+	"github.com/firebreak-dev/firebreak/internal/endpoint/launcher"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/uplink"
 )
 
 // settings are what run and check have in common.
 type settings struct {
 	components string
+	servers    []string // in place of those that the host joined with
 	guard      string
 	verbose    bool
 	json       bool
@@ -41,6 +44,8 @@ func (s *settings) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.components, "components", "",
 		"directory of component files (default: components.d in the state directory; /etc/firebreak/components.d if a package brought it)")
+	f.StringSliceVar(&s.servers, "server", nil,
+		"address of the control plane's agent port; may be given several times, for replicas (default: those it joined with)")
 	s.guardFlag(c)
 	f.BoolVar(&s.verbose, "verbose", false, "log every decision")
 	f.BoolVar(&s.json, "log-json", false, "log as JSON")
@@ -154,12 +159,19 @@ func (p *program) open(ctx context.Context, s settings, notify func(string)) (_ 
 			err = errors.Join(err, open.Close())
 		}
 	}()
+	addresses := record.Addresses()
+	if len(s.servers) > 0 {
+		if err = checkServers(s.servers); err != nil {
+			return nil, nil, err
+		}
+		addresses = s.servers
+	}
 	unlock, err := disk.Lock(filepath.Join(p.state, "lock"))
 	if err != nil {
 		return nil, nil, err
 	}
 	open = append(open, unlock)
-	files, err := p.files(ctx, s, notify != nil, log)
+	files, partial, err := p.files(ctx, s, notify != nil, log)
 	if err != nil {
 		return nil, open, err
 	}
@@ -182,16 +194,18 @@ func (p *program) open(ctx context.Context, s settings, notify func(string)) (_ 
 	}
 	keeper := identity.NewKeeper(disk.OS{}, filepath.Join(p.state, "identity"), record)
 	config.Certificates, config.GetClientCertificate = nil, keeper.Present
-	client := uplink.New(record.Server, config)
+	client := uplink.Any(addresses, record.Endpoint, config)
 	open = append(open, hangUp{client})
 	described, boot := agent.Describe()
 	o := agent.Options{
-		Endpoint: record.Endpoint, Tenant: record.Tenant, StateDir: p.state, Root: record.Root, Files: files, Uplink: client,
+		Endpoint: record.Endpoint, Tenant: record.Tenant, StateDir: p.state, Root: record.Root, Files: files, Partial: partial, Uplink: client,
 		Journal: memory, FS: disk.OS{}, Notify: notify, Self: p.Self,
 		Clock: clock.Wall{}, Log: log.With(slog.String("endpoint", record.Endpoint)), Random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // jitter
 		Attributes: overlay(described, record.Attributes), Labels: record.Labels, Boot: boot, Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		KeepIdentity: func(ctx context.Context, t time.Time) (bool, error) { return keeper.Keep(ctx, t, client) },
 		Posture:      p.posture(s),
+		Events:       client.Events,
+		Quarantined:  strings.FieldsFunc(p.getenv(launcher.QuarantineEnv), func(r rune) bool { return r == ':' }),
 	}
 	if book != nil { // an interface that holds nil is not nil
 		o.Guard = book
@@ -200,22 +214,23 @@ func (p *program) open(ctx context.Context, s settings, notify func(string)) (_ 
 	return a, open, err
 }
 
-// files loads the component files. A host whose launcher can start another agent has the component of the agent itself without one.
-func (p *program) files(ctx context.Context, s settings, launched bool, log *slog.Logger) ([]component.File, error) {
+// files loads the component files, and tells whether some are left out. A host whose launcher can start another agent has the component of
+// the agent itself without one.
+func (p *program) files(ctx context.Context, s settings, launched bool, log *slog.Logger) (files []component.File, partial bool, err error) {
 	if s.components == "" {
 		s.components = p.componentDir()
 	}
-	files, err := component.LoadDir(s.components)
+	files, err = component.LoadDir(s.components)
 	if err != nil && len(files) == 0 && !launched {
-		return nil, err
+		return nil, true, err
 	}
-	if err != nil {
+	if partial = err != nil; partial {
 		log.ErrorContext(ctx, "these component files are left out", slog.Any("error", err))
 	}
 	if launched && !slices.ContainsFunc(files, func(f component.File) bool { return f.Kind == release.Agent }) {
 		files = append(files, component.OfAgent())
 	}
-	return files, nil
+	return files, partial, nil
 }
 
 // book opens the boot guard's book; nil if this host has none.

@@ -66,6 +66,7 @@ func (c *checker) kind(f File) {
 	c.require(!f.Kind.Foreign() || f.Installer != nil, "installer", "is missing: kind %q is installed by a program of yours", f.Kind)
 	c.require(f.Kind.Foreign() || f.Installer == nil, "installer", `is only for a kind that begins with "x-"`)
 	c.require((f.Kind == release.Agent) == (f.Component == Agent), "kind", "%q is the component of kind agent, and the only one", Agent)
+	c.require(!f.Factory || f.Kind != release.Package && !f.Kind.Foreign(), "factory", "is only for kinds that the boot guard can switch")
 	alone := len(f.Consumer.Run) == 0 && f.Consumer.Unit == "" && len(f.Probes) == 0
 	c.require(f.Kind != release.Agent || alone, "consumer", "the agent has no consumer and no probes: it is started by its launcher, and knows itself")
 }

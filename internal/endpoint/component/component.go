@@ -40,6 +40,7 @@ type File struct {
 	Grace     Duration          `json:"grace,omitempty"`    // after telling the consumer: failing probes do not count yet
 	Watch     Duration          `json:"watch,omitempty"`    // how long the probes go on after the confirmation
 	Boot      *bool             `json:"boot,omitempty"`     // it matters at boot: a release is good only after a boot with it ended well
+	Factory   bool              `json:"factory,omitempty"`  // the first release that a boot ended well with is kept for the boot guard's last resort
 }
 
 // Package says how packages are installed on this host.

@@ -186,6 +186,20 @@ func TestCheckOfKinds(t *testing.T) {
 	}
 }
 
+// A factory release is kept only where the boot guard can go to it.
+func TestFactoryIsForWhatTheGuardCanSwitch(t *testing.T) {
+	t.Parallel()
+	for doc, fine := range map[string]bool{
+		"kind: content": true, "kind: config": true, "kind: binary\nconsumer: {run: [\"{current}/a\"]}": true, "kind: package": false,
+		"kind: x-mine\ninstaller: [/bin/true]": false,
+	} {
+		f, err := component.Parse([]byte("component: a\nfactory: true\n" + doc))
+		if fine != (err == nil) || fine && !f.Factory {
+			t.Errorf("%s: got %v, want that it is fine: %t", doc, err, fine)
+		}
+	}
+}
+
 // Packages matter at boot unless the file says no, others if it says so.
 func TestWhatMattersAtBoot(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,10 @@
 //
 // The partial file beside the wanted one survives crashes and is continued with a range request. Nothing of it counts until the whole
 // has the signed size and digest; then it is renamed into place. One call makes one attempt; when to try again is the caller's business.
+//
+// Less is moved if the server has a delta from a release that is staged here. Of small artifacts the one request says which that is
+// (RFC 9842, encoded.go); for larger ones the server is asked what it has, and a delta is downloaded and applied (patch.go). Whatever goes
+// wrong with a delta, the whole artifact is asked for instead.
 package fetch
 
 import (
@@ -12,11 +16,13 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/firebreak-dev/firebreak/internal/delta"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
@@ -26,14 +32,20 @@ import (
 type Options struct {
 	Client  *http.Client
 	FS      disk.FS
-	Reserve int64 // bytes that must stay free on the file system, beyond twice the artifact: the download and its unpacked form
+	Reserve int64        // bytes that must stay free on the file system, beyond twice the artifact: the download and its unpacked form
+	Log     *slog.Logger // says what was moved; nil says nothing
 }
 
 // Fetcher downloads artifacts. It is safe for concurrent use, but not for the same path.
 type Fetcher struct{ Options }
 
 // New makes a fetcher.
-func New(o Options) *Fetcher { return &Fetcher{o} }
+func New(o Options) *Fetcher {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Fetcher{o}
+}
 
 // Request says what to download, and where to.
 type Request struct {
@@ -41,6 +53,13 @@ type Request struct {
 	Digest release.Digest
 	Size   int64
 	Path   string // of the finished file; its directory must exist
+
+	// What to build it from, if the server knows how. Both may be left out.
+	Format release.Format // of the artifact
+	Bases  []string       // directories of slots in which artifacts of the same format were unpacked; the likeliest first
+
+	plain bool   // is itself a delta
+	meter *int64 // bytes that came over the network
 }
 
 // Suffixes of what is kept between attempts.
@@ -64,11 +83,12 @@ func (f *Fetcher) Fetch(ctx context.Context, r Request) error {
 	}
 	switch {
 	case err == nil:
+		_ = f.forget(r) // best effort: what is left of a delta is of no use any more
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("fetch %s: %w", r.Digest.Short(), ctx.Err())
 	case disk.Full(err):
-		_ = f.discard(r) // what was downloaded must not be what keeps the disk full
+		_ = errors.Join(f.discard(r), f.forget(r)) // what was downloaded must not be what keeps the disk full
 		return fault.New(fault.Unavailable, "fetch %s: the disk is full; the partial download was removed: %w", r.Digest.Short(), err).
 			Hint("free some space on the file system of %s", filepath.Dir(r.Path))
 	}
@@ -104,6 +124,9 @@ func (f *Fetcher) attempt(ctx context.Context, r Request) error {
 	if err != nil {
 		return err
 	}
+	if r.meter == nil {
+		r.meter = new(int64)
+	}
 	d := &download{Request: r, fs: f.FS, part: part, sum: sha256.New()}
 	err = f.transfer(ctx, d)
 	if closeErr := part.Close(); err == nil {
@@ -127,15 +150,40 @@ func (f *Fetcher) transfer(ctx context.Context, d *download) error {
 		return err
 	}
 	if d.have < d.Size {
-		if err := d.get(ctx, f.Client); err != nil {
+		if err := f.obtain(ctx, d); err != nil {
 			return err
 		}
 	}
 	return d.verify()
 }
 
-// space refuses to begin what would fill the disk.
+// obtain gets what is missing, in the shortest form that there is.
+func (f *Fetcher) obtain(ctx context.Context, d *download) error {
+	var err error
+	switch {
+	case d.plain:
+	case d.Size <= delta.MaxSmall:
+		if d.have == 0 {
+			d.ask = f.offer(ctx, d.Request)
+		}
+	default:
+		err = f.patch(ctx, d)
+	}
+	if err == nil && d.have < d.Size {
+		err = d.get(ctx, f.Client)
+	}
+	if !d.plain {
+		f.Log.InfoContext(ctx, "artifact transfer", slog.String("digest", string(d.Digest)), slog.Int64("size", d.Size),
+			slog.Int64("moved", *d.meter), slog.String("form", d.form), slog.Bool("complete", err == nil))
+	}
+	return err
+}
+
+// space refuses to begin what would fill the disk. For a delta it was looked into before.
 func (f *Fetcher) space(d *download) error {
+	if d.plain {
+		return nil
+	}
 	free, err := f.FS.Free(filepath.Dir(d.Path))
 	if err != nil {
 		return err
@@ -161,6 +209,9 @@ type download struct {
 	sum  hash.Hash // of what part holds
 	have int64     // bytes that part holds
 	drop bool      // what part holds is of no use
+
+	ask  *offer // what the request says of encodings; nil: nothing
+	form string // in which it came; "" if as it is
 }
 
 // resume reads what earlier attempts left.
@@ -189,6 +240,7 @@ func (d *download) get(ctx context.Context, client *http.Client) error {
 		return fault.New(fault.Invalid, "ask for %s: %w", d.URL, err)
 	}
 	request.Header.Set("Accept-Encoding", "identity") // sizes and ranges are those of the artifact itself
+	d.ask.set(request.Header)
 	if d.have > 0 {
 		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.have))
 		if tag := d.tag(); tag != "" {
@@ -200,6 +252,9 @@ func (d *download) get(ctx context.Context, client *http.Client) error {
 		return fault.New(fault.Unavailable, "ask for %s: %w", d.URL, err)
 	}
 	defer func() { _ = response.Body.Close() }() // that it fails says nothing about what was read
+	if d.ask.taken(response) {
+		return d.decode(ctx, client, response)
+	}
 	if err = d.accept(response); err != nil {
 		return err
 	}
@@ -242,11 +297,10 @@ func (d *download) copy(body io.Reader) error {
 			return d.tampered("the server sent more than the %d bytes that were signed", d.Size)
 		}
 		if n > 0 {
-			if _, writeErr := d.part.WriteAt(buf[:n], d.have); writeErr != nil {
+			*d.meter += int64(n)
+			if _, writeErr := d.Write(buf[:n]); writeErr != nil {
 				return writeErr
 			}
-			_, _ = d.sum.Write(buf[:n])
-			d.have += int64(n)
 		}
 		switch {
 		case errors.Is(err, io.EOF):
@@ -255,6 +309,16 @@ func (d *download) copy(body io.Reader) error {
 			return fault.New(fault.Unavailable, "download broke off at %d of %d bytes: %w", d.have, d.Size, err)
 		}
 	}
+}
+
+// Write appends to the partial file.
+func (d *download) Write(b []byte) (int, error) {
+	if _, err := d.part.WriteAt(b, d.have); err != nil {
+		return 0, err
+	}
+	_, _ = d.sum.Write(b)
+	d.have += int64(len(b))
+	return len(b), nil
 }
 
 // verify compares the whole with what was signed and makes it durable.

@@ -23,7 +23,7 @@ type Blessing struct {
 const looks = 3
 
 // Bless waits, compares the host with what it was like when it was blessed last, and ends the count of boots and safe mode if nothing is
-// worse, or if it is the third boot that is and nothing is pending. What cannot be judged is never bad, and whether the control plane can
+// worse, or if it is the third boot that is and no release is to blame. What cannot be judged is never bad, and whether the control plane can
 // be reached is not asked. It tells what it found, and the exit code.
 func Bless(ctx context.Context, h Host, b Blessing, out io.Writer) int {
 	if why := h.disabled(); why != "" {
@@ -98,9 +98,9 @@ func (h Host) worse(book *Book, now bootguard.Blessed, worse []string) error {
 	if h.marked(unwellFile) {
 		return bad
 	}
-	err := book.tell(bootguard.Judged(now))
+	err := book.tell(bootguard.Judged{Boot: now.Boot, Baseline: now.Baseline, Dumps: now.Dumps, Worse: worse})
 	if s, unread := book.State(); err == nil && unread == nil && s.Judged == 0 {
-		h.say("nothing is pending and it was so before, so that is how the host is now: %v", bad)
+		h.say("it was so before anything that is pending, so that is how the host is now: %v", bad)
 		return nil
 	}
 	return errors.Join(bad, err)

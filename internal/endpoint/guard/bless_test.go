@@ -153,6 +153,35 @@ func TestWhatStaysBadIsUsual(t *testing.T) {
 	}
 }
 
+// A host that was worse before a release was activated does not lose it, however often it is rebooted. One that is worse since then does.
+func TestAReleaseIsNotBlamedForWhatWasBadBefore(t *testing.T) {
+	t.Parallel()
+	const old, fresh = "old.service loaded failed failed Old\n", "new.service loaded failed failed New\n"
+	for name, test := range map[string]struct{ before, after, want string }{
+		"bad before": {old, old, "v2"}, "bad since": {"\n", fresh, "v1"}, "worse since": {old, old + fresh, "v1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			bless := func(units string) {
+				w.Command = answer(map[string]string{"systemctl list-units": units})
+				guard.Bless(t.Context(), w.Host, guard.Blessing{}, w.log)
+			}
+			bless("\n")
+			w.boot()
+			bless(test.before)
+			w.sync(w.install(content, "v1", "v2"))
+			for range 5 {
+				w.boot()
+				bless(test.after)
+			}
+			if got := w.current(content); got != test.want {
+				t.Errorf("current is %s, want %s\n%s", got, test.want, w.log)
+			}
+		})
+	}
+}
+
 // What is bad only for a moment is not bad.
 func TestBlessLooksAgain(t *testing.T) {
 	t.Parallel()

@@ -470,20 +470,3 @@ func TestLinksStayBelowTheRoot(t *testing.T) {
 		}
 	}
 }
-
-// A healthy boot costs a few small reads and one write. The figure is for the table in the documents.
-func BenchmarkBoot(b *testing.B) {
-	w := newWorld(b)
-	entries := make([]bootguard.Entry, 0, 16)
-	for i := range cap(entries) {
-		entries = append(entries, w.install(fmt.Sprint("c", i), "v1", "v2"))
-	}
-	w.sync(entries...)
-	for b.Loop() {
-		w.reboot()
-		guard.Boot(b.Context(), w.Host, guard.Unit)
-		if err := w.book().Sync(entries); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -24,7 +24,8 @@ import (
 
 // Record is what joining left behind, one file.
 type Record struct {
-	Server      string            `json:"server"` // base URL of the agent port
+	Server      string            `json:"server"`           // base URL of the agent port
+	Others      []string          `json:"others,omitempty"` // further addresses of the same control plane: its replicas
 	Endpoint    string            `json:"endpoint"`
 	Tenant      string            `json:"tenant"`
 	Key         []byte            `json:"key"`         // EC private key, DER
@@ -77,6 +78,9 @@ func (r Record) Save(fsys disk.FS, dir string) error {
 	}
 	return disk.WriteFile(fsys, filepath.Join(dir, fileName), data, 0o600)
 }
+
+// Addresses are all base URLs of the agent port.
+func (r Record) Addresses() []string { return append([]string{r.Server}, r.Others...) }
 
 // PrivateKey is the identity key.
 func (r Record) PrivateKey() (*ecdsa.PrivateKey, error) { return x509.ParseECPrivateKey(r.Key) }

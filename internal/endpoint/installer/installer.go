@@ -51,3 +51,9 @@ type Installer interface {
 	// Collect removes the slots that are neither kept, current nor previous, and whatever an interrupted call left behind.
 	Collect(ctx context.Context, keep []Slot) error
 }
+
+// Settler is an installer that sets something aside for the way back, which other installers need not. Settle gives it up, once the release
+// is good. It does nothing if there is nothing, and must not be called while another method activates or reverts.
+type Settler interface {
+	Settle() error
+}

@@ -1,7 +1,8 @@
 // Package journal keeps one small record so that no crash, torn write or full disk can lose it.
 //
 // The file has two slots of equal size, preallocated when it is made. A save overwrites the older slot in place and syncs it, so it
-// needs no space and never touches the newest record. Each slot frames its record:
+// needs no space and never touches the newest record. Where a backup brought the file back without its blocks, the first save into each slot
+// fills it up again. Each slot frames its record:
 //
 //	magic "FBJL" | version u32 | sequence u64 | length u32 | crc32c u32 | payload        (little endian; the sum covers all but itself)
 //
@@ -50,6 +51,8 @@ type Journal struct {
 	file disk.File
 	path string
 	size int64 // of one slot
+
+	filled [slots]bool // no hole is left in it, as far as this program can see to that
 }
 
 // Open opens the journal at path, or makes an empty one with slots of slotSize bytes. The directory must exist. A journal that was made
@@ -107,11 +110,27 @@ func (j *Journal) Save(payload []byte) error {
 	if err != nil && !errors.Is(err, ErrDamaged) {
 		return err
 	}
-	older := int64(1-newest.slot) * j.size
-	if _, err = j.file.WriteAt(encode(newest.sequence+1, payload), older); err == nil {
+	older := 1 - newest.slot
+	data, whole := encode(newest.sequence+1, payload), j.filled[older] || !j.sparse()
+	if !whole {
+		data = append(data, make([]byte, int(j.size)-len(data))...)
+	}
+	if _, err = j.file.WriteAt(data, int64(older)*j.size); err == nil {
 		err = j.file.Datasync()
 	}
+	j.filled[older] = err == nil
 	return disk.Explain(err, "save journal %s", j.path)
+}
+
+// sparse tells whether the file has fewer blocks than bytes: on a disk that is full, a save into a hole would fail. On a file system that
+// compresses it always seems so, which costs one larger write a slot.
+func (j *Journal) sparse() bool {
+	info, err := j.file.Stat()
+	if err != nil {
+		return false
+	}
+	bytes, known := allocated(info)
+	return known && bytes < slots*j.size
 }
 
 // Close closes the file. The journal cannot be used afterwards.

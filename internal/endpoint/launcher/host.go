@@ -1,8 +1,12 @@
 package launcher
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/bootguard"
 	"github.com/firebreak-dev/firebreak/internal/domain/launch"
@@ -71,6 +75,20 @@ func (l *launcher) runnable(s slots.Slot) string {
 }
 
 func (l *launcher) executable(s slots.Slot) string { return filepath.Join(l.dir.Slot(s), executable) }
+
+// readOnly tells whether the agent's state lies on a file system that is mounted read-only, where no agent can keep what it promised.
+func (l *launcher) readOnly() bool {
+	f, err := l.FS.Open(l.state(lockedFile), os.O_WRONLY, 0)
+	if err == nil {
+		_ = f.Close() // nothing was written
+	}
+	return errors.Is(err, syscall.EROFS)
+}
+
+// quarantined is what the environment tells an agent of the slots that it must not ask for again.
+func (l *launcher) quarantined() string {
+	return QuarantineEnv + "=" + strings.Join(l.State.Barred(), ":")
+}
 
 // path is the executable on a rung.
 func (l *launcher) path(rung launch.Rung, slot string) string {

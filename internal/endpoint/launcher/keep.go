@@ -20,6 +20,7 @@ import (
 const (
 	identityDir  = "identity"     // who it is
 	componentDir = "components.d" // what its owner said
+	lockedFile   = "lock"         // that a running agent holds
 )
 
 const (

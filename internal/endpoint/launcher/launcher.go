@@ -33,6 +33,10 @@ const Component = "firebreak-agent"
 // NotifyEnv tells the agent the number of the file descriptor on which the launcher listens.
 const NotifyEnv = "FIREBREAK_NOTIFY"
 
+// QuarantineEnv tells the agent, and its check, which slots are quarantined for good: their names with a colon between each, which is in
+// none. So it never asks for those releases again, also if it has lost its own memory of them.
+const QuarantineEnv = "FIREBREAK_QUARANTINED"
+
 // Book is what agent and guard share.
 type Book interface {
 	// Entries are the components, as the agent last said.
@@ -69,7 +73,8 @@ type Times struct {
 	AwayFor     time.Duration // of failed check-ins of an agent on trial, until the good one is asked whether it does better; doubles while it does not
 	CheckWithin time.Duration // for the good agent's check
 	CheckEvery  time.Duration // for so long a check need not be repeated for the sake of a swap
-	StopWithin  time.Duration // between asking an agent to stop and killing it
+	StopWithin  time.Duration // between asking an agent to stop and killing it, or between two signs that an installer is at work
+	BusyWithin  time.Duration // for an installer that is at work when its agent is asked to stop
 	Watchdog    time.Duration // between two signs of life to systemd; 0 for none
 }
 
@@ -81,6 +86,7 @@ func Defaults() Times {
 		},
 		ReadyWithin: time.Minute, AliveWithin: 90 * time.Second, MuteAfter: 10 * time.Minute, AwayFor: time.Hour,
 		CheckWithin: 5 * time.Second, CheckEvery: time.Minute, StopWithin: 30 * time.Second,
+		BusyWithin: 15 * time.Minute,
 	}
 }
 
@@ -242,6 +248,9 @@ func (l *launcher) ended(e launch.Exit) {
 	now := l.Clock.Now()
 	e.After, l.epoch = now.Sub(l.epoch), now
 	e.Link = string(l.link())
+	if (e.Reason == launch.Exited && e.Status != launch.SwapStatus || e.Reason == launch.Hung) && l.readOnly() {
+		e.Reason, e.Why = launch.Hindered, e.Why+"; "+l.AgentState+" cannot be written: it is on a file system that is mounted read-only"
+	}
 	l.swapped = e.Reason == launch.Exited && e.Status == launch.SwapStatus
 	if l.State.Running != nil {
 		l.Log("the %s agent%s ended (%s): %s", l.State.Running.Rung, ofSlot(l.State.Running.Slot), e.Reason, e.Why)

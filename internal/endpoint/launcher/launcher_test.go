@@ -3,6 +3,7 @@
 package launcher_test
 
 import (
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -413,4 +414,84 @@ func TestForgive(t *testing.T) {
 	h.activate("new", "good")
 	h.launch()
 	h.said.await("new runs")
+}
+
+// readOnly is a file system that cannot be written until there is a file.
+type readOnly struct {
+	disk.OS
+	until string
+}
+
+func (r readOnly) Open(path string, flag int, perm fs.FileMode) (disk.File, error) {
+	if _, err := os.Lstat(r.until); err != nil && flag != os.O_RDONLY {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.EROFS}
+	}
+	return r.OS.Open(path, flag, perm)
+}
+
+// On a root that is read-only from the beginning no agent can keep its state, and ends. None is blamed, and the one on trial runs once the
+// disk can be written.
+func TestAReadOnlyRootIsNoFaultOfTheAgent(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, script("new", nothin, `[ -e "$S/writable" ] || exit 1; echo works; `+steady))
+	h.activate("new", "good")
+	h.put("agent/lock", "")
+	writable := filepath.Join(h.root, "agent", "writable")
+	h.options.FS = readOnly{until: writable}
+	stop := h.launch()
+	h.said.await("(hindered)", 7)
+	h.said.await("is on a file system that is mounted read-only")
+	h.put("agent/writable", "")
+	h.said.await("works")
+	stop()
+	if n, _ := h.said.count("good runs"); n != 0 || h.link() != "new" || h.undone() != nil {
+		t.Errorf("got the link to %q after %d runs of the good one, told %+v, want nobody blamed", h.link(), n, h.undone())
+	}
+}
+
+// An installer that is at work when its agent is asked to stop is waited for, within a bound.
+func TestAnInstallerAtWorkIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		work   string
+		within time.Duration
+		want   string
+	}{
+		"that ends":  {`for i in 1 2 3 4 5 6; do say busy; sleep 0.2; done; echo installed; exit 0`, time.Minute, "installed"},
+		"that hangs": {`while :; do say busy; sleep 0.1; done`, 600 * time.Millisecond, "did not stop within 500ms and was killed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, "")
+			h.install("good", script("good", nothin, `trap '`+row.work+`' TERM; say ready; echo listens; while :; do sleep 0.05; done`))
+			h.options.Times.StopWithin, h.options.Times.BusyWithin = 500*time.Millisecond, row.within
+			stop := h.launch()
+			h.said.await("listens")
+			stop()
+			if n, _ := h.said.count(row.want); n != 1 {
+				t.Errorf("it was not said that %q", row.want)
+			}
+		})
+	}
+}
+
+// Agents and checks are told which slots are quarantined for good, until these are forgiven.
+func TestAgentsHearWhatIsQuarantined(t *testing.T) {
+	t.Parallel()
+	const tell = `echo "$1 must not ask for [$FIREBREAK_QUARANTINED]"`
+	h := newHost(t, script("new", nothin, `exit 1`))
+	h.install("good", script("good", tell+` > "$S/checks"; exit 0`, tell+"; "+steady))
+	h.activate("new", "good")
+	h.options.Env = append(h.options.Env, "FIREBREAK_QUARANTINED=of-another")
+	stop := h.launch()
+	h.said.await("run must not ask for [new]")
+	stop()
+	if got := h.get("agent/checks"); got != "check must not ask for [new]\n" {
+		t.Errorf("got %q, want the check to know", got)
+	}
+	if _, err := launcher.Forgive(disk.OS{}, h.options.GuardDir); err != nil {
+		t.Fatal(err)
+	}
+	h.launch()
+	h.said.await("run must not ask for []")
 }

@@ -21,6 +21,7 @@ const (
 	wordAlive   = "alive"   // its loop goes round
 	wordChecked = "checked" // the control plane acknowledged a check-in
 	wordAway    = "away"    // a check-in failed
+	wordBusy    = "busy"    // it was asked to stop, and an installer such as dpkg is at work
 )
 
 // drain is how long an agent's output is waited for after it ended, if it is no file: something it left behind may hold on to it.
@@ -70,8 +71,9 @@ func (a *life) start() (hushed func(), err error) {
 	a.cmd.WaitDelay = drain
 	a.cmd.Env = slices.DeleteFunc(slices.Clone(a.Env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return slices.Contains([]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", NotifyEnv}, name)
+		return slices.Contains([]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", NotifyEnv, QuarantineEnv}, name)
 	})
+	a.cmd.Env = append(a.cmd.Env, a.quarantined())
 	process.Group(a.cmd)
 	dieWithParent(a.cmd)
 	hushed = func() {}
@@ -233,11 +235,15 @@ func (a *life) kill(why launch.Reason, what string) launch.Exit {
 	return launch.Exit{Reason: why, Status: -1, Why: what}
 }
 
-// stop asks the agent to end, and kills it if it does not.
+// stop asks the agent to end, and kills it if it does not. It waits longer for an installer that is at work: a dpkg that is cut short
+// leaves half a package. Systemd, whose patience ends too, is told.
 func (a *life) stop(ctx context.Context) launch.Exit {
-	late := a.alarm()
+	late, enough := a.alarm(), a.alarm()
 	defer late.clear()
+	defer enough.clear()
 	late.set(ctx, a.Times.StopWithin)
+	enough.set(ctx, a.Times.BusyWithin)
+	bound := false
 	if a.pets.rang != nil { // it went with the context that ended
 		a.pet(ctx, a.pets)
 	}
@@ -248,7 +254,14 @@ func (a *life) stop(ctx context.Context) launch.Exit {
 			return launch.Exit{Reason: launch.Stopped, Why: a.cmd.ProcessState.String()}
 		case <-late.rang:
 			return a.kill(launch.Stopped, fmt.Sprintf("it did not stop within %s and was killed", a.Times.StopWithin))
-		case <-a.words: // nobody cares any more, but it must not block
+		case <-enough.rang:
+			enough.clear()
+			bound = true
+		case word := <-a.words: // nobody cares for the others any more, but they must not block
+			if word == wordBusy && !bound {
+				late.set(ctx, a.Times.StopWithin)
+				a.notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", 2*a.Times.StopWithin.Microseconds()))
+			}
 		case <-a.pets.rang:
 			a.pet(ctx, a.pets)
 		}

@@ -36,7 +36,7 @@ func (l *launcher) check(ctx context.Context) (status int) {
 	path := l.path(launch.Asker(l.State, l.look()))
 	_, err := process.Run(ctx, process.Command{
 		Argv:    []string{path, "check", "--state", l.AgentState, "--guard", l.GuardDir, "--timeout", limit.String()},
-		Timeout: limit + limit/grace,
+		Timeout: limit + limit/grace, Env: []string{l.quarantined()},
 	})
 	l.checked = l.Clock.Now()
 	if err == nil {

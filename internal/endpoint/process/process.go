@@ -24,6 +24,7 @@ const drain = time.Second
 type Command struct {
 	Argv    []string
 	Timeout time.Duration // must be positive
+	Env     []string      // added to the environment of this process
 }
 
 // ErrNotRun says that a command could not be started: it is not there, or may not be executed. It says nothing about what it would have
@@ -40,6 +41,7 @@ func Run(ctx context.Context, c Command) (string, error) {
 	limited, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(limited, c.Argv[0], c.Argv[1:]...) //nolint:gosec // the host's component file says what to run
+	cmd.Env = append(cmd.Environ(), c.Env...)
 	Group(cmd)
 	out, all := NewTail(TailSize), NewTail(TailSize)
 	cmd.Stdout, cmd.Stderr = both{out, all}, all

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 	"github.com/firebreak-dev/firebreak/internal/sim/calibrate"
 )
 
@@ -18,6 +19,7 @@ var (
 
 // The figures that the decision promises. A few hundred seeded runs here; `make calibrate` has them all.
 func TestFigures(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	size, out := calibrate.Small(), &strings.Builder{}
 	var figures []calibrate.Figure

@@ -4,12 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 	"github.com/firebreak-dev/firebreak/internal/sim"
 )
 
 // Outages of sites and of the whole fleet that once halted a release which harmed nobody, or left its rollout unfinished. Each of the
 // numbers cost a search among thousands.
 func TestHarmlessOutagesHaltNothing(t *testing.T) {
+	fulltest.Only(t)
 	t.Parallel()
 	p, err := shipped("content")
 	if err != nil {

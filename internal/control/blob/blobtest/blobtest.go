@@ -7,12 +7,16 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 
+	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/blob"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 )
@@ -22,34 +26,56 @@ type Store interface {
 	Put(ctx context.Context, want release.Digest, size int64, r io.Reader) error
 	Open(ctx context.Context, d release.Digest) (io.ReadSeekCloser, int64, error)
 	Has(ctx context.Context, d release.Digest) (bool, error)
+	Touch(ctx context.Context, d release.Digest) error
 	Digests(ctx context.Context) iter.Seq2[release.Digest, error]
+	List(ctx context.Context) iter.Seq2[blob.Info, error]
 	Remove(ctx context.Context, d release.Digest) error
+	RemoveOlder(ctx context.Context, d release.Digest, before time.Time) (bool, error)
+	Index(ctx context.Context) ([]byte, error)
+	SetIndex(ctx context.Context, data []byte) error
 }
 
-// Run runs the whole suite, each case on an empty store of its own.
-func Run(t *testing.T, open func(testing.TB) Store) {
+// Run runs the whole suite, each case on an empty store of its own, whose blobs age by the clock.
+func Run(t *testing.T, open func(testing.TB, *clock.Fixed) Store) {
+	aging := map[string]func(*testing.T, Store, *clock.Fixed){
+		"old blobs go, touched ones stay": removeOlder,
+		"sizes and ages":                  list,
+	}
+	for name, run := range aging {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := clock.At(start())
+			run(t, open(t, c), c)
+		})
+	}
 	tests := map[string]func(*testing.T, Store){
-		"what was put comes back":                putComesBack,
-		"an empty blob":                          putEmpty,
-		"putting again reads nothing":            putAgain,
-		"other bytes are refused":                putOtherBytes,
-		"too few and too many bytes are refused": putOtherSize,
-		"a sender that fails":                    putBrokenSender,
-		"a caller who went away":                 putCancelled,
-		"the same blob from many at once":        putConcurrently,
-		"what is not there":                      notThere,
-		"what is no digest":                      noDigest,
-		"all digests":                            digests,
-		"listing can stop":                       digestsStop,
-		"removed while it is read":               removeOpened,
+		"large blobs come back whole and in parts": large,
+		"large blobs of other bytes are refused":   largeOther,
+		"the index is replaced":                    index,
+		"what was put comes back":                  putComesBack,
+		"an empty blob":                            putEmpty,
+		"putting again reads nothing":              putAgain,
+		"other bytes are refused":                  putOtherBytes,
+		"too few and too many bytes are refused":   putOtherSize,
+		"a sender that fails":                      putBrokenSender,
+		"a caller who went away":                   putCancelled,
+		"the same blob from many at once":          putConcurrently,
+		"what is not there":                        notThere,
+		"what is no digest":                        noDigest,
+		"all digests":                              digests,
+		"listing can stop":                         digestsStop,
+		"removed while it is read":                 removeOpened,
 	}
 	for name, run := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			run(t, open(t))
+			run(t, open(t, clock.At(start())))
 		})
 	}
 }
+
+// start is when a suite's clock begins. It is not long ago: stores that others run have clocks of their own.
+func start() time.Time { return time.Date(2026, time.July, 19, 4, 9, 0, 0, time.UTC) }
 
 func put(t testing.TB, s Store, data string) release.Digest {
 	t.Helper()
@@ -186,6 +212,10 @@ func notThere(t *testing.T, s Store) {
 	_, _, err := s.Open(t.Context(), d)
 	refused(t, err, fault.NotFound)
 	refused(t, s.Remove(t.Context(), d), fault.NotFound)
+	refused(t, s.Touch(t.Context(), d), fault.NotFound)
+	if gone, err := s.RemoveOlder(t.Context(), d, start().Add(time.Hour)); gone || err != nil {
+		t.Errorf("got %v, %v, want nothing removed", gone, err)
+	}
 	if got, err := s.Has(t.Context(), d); got || err != nil {
 		t.Errorf("got %v, %v, want that it is not there", got, err)
 	}
@@ -200,6 +230,9 @@ func noDigest(t *testing.T, s Store) {
 		refused(t, err, fault.Invalid)
 		refused(t, s.Put(t.Context(), d, 1, strings.NewReader("x")), fault.Invalid)
 		refused(t, s.Remove(t.Context(), d), fault.Invalid)
+		refused(t, s.Touch(t.Context(), d), fault.Invalid)
+		_, err = s.RemoveOlder(t.Context(), d, start())
+		refused(t, err, fault.Invalid)
 	}
 }
 
@@ -248,10 +281,114 @@ func removeOpened(t *testing.T, s Store) {
 	if err := s.Remove(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := io.ReadAll(r); string(got) != "bytes" || err != nil {
+	if got, err := io.ReadAll(r); string(got) != "bytes" || err != nil { // a large one may end in an error, never in other bytes
 		t.Errorf("got %q, %v, want what was opened", got, err)
 	}
 	if got, err := s.Has(t.Context(), d); got || err != nil {
 		t.Errorf("got %v, %v, want that it is gone", got, err)
+	}
+}
+
+// noise is n bytes that do not repeat.
+func noise(n int) []byte {
+	data := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(data) // does not fail
+	return data
+}
+
+func large(t *testing.T, s Store) {
+	data := noise(9<<20 + 13)
+	d := release.DigestOf(data)
+	if err := s.Put(t.Context(), d, int64(len(data)), bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	r, size, err := s.Open(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); !bytes.Equal(got, data) || size != int64(len(data)) || err != nil {
+		t.Fatalf("got %d bytes of size %d, %v, want the %d that were put", len(got), size, err, len(data))
+	}
+	for _, from := range []int64{9 << 20, 0, 7<<20 - 3, 9<<20 + 12, 5} {
+		part := make([]byte, 1)
+		if _, err := r.Seek(from, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(r, part); err != nil || part[0] != data[from] {
+			t.Errorf("got %v, %v at %d, want %d", part, err, from, data[from])
+		}
+	}
+	if at, err := r.Seek(0, io.SeekEnd); at != size || err != nil {
+		t.Errorf("got end %d, %v, want %d", at, err, size)
+	}
+	if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("got %d bytes, %v at the end, want io.EOF", n, err)
+	}
+	if _, err := r.Seek(-1, io.SeekStart); err == nil {
+		t.Error("got a place before the beginning, want an error")
+	}
+}
+
+func largeOther(t *testing.T, s Store) {
+	data := noise(9 << 20)
+	d := release.DigestOf(data)
+	data[len(data)-1] ^= 1
+	refused(t, s.Put(t.Context(), d, int64(len(data)), bytes.NewReader(data)), fault.Invalid)
+	refused(t, s.Put(t.Context(), d, int64(len(data))+1, bytes.NewReader(data)), fault.Invalid)
+	refused(t, s.Put(t.Context(), d, int64(len(data))-1, bytes.NewReader(data)), fault.Invalid)
+	broken := io.MultiReader(bytes.NewReader(data[:8<<20+5]), iotest.ErrReader(errors.New("connection reset")))
+	refused(t, s.Put(t.Context(), d, int64(len(data)), broken), fault.Unavailable)
+	empty(t, s)
+}
+
+func index(t *testing.T, s Store) {
+	if got, err := s.Index(t.Context()); string(got) != blob.EmptyIndex || err != nil {
+		t.Errorf("got index %q, %v, want an empty one", got, err)
+	}
+	if err := s.SetIndex(t.Context(), []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Index(t.Context()); string(got) != "{}" || err != nil {
+		t.Errorf("got index %q, %v, want the new one", got, err)
+	}
+	empty(t, s)
+}
+
+func removeOlder(t *testing.T, s Store, c *clock.Fixed) {
+	old, touched, again := put(t, s, "old"), put(t, s, "touched"), put(t, s, "again")
+	c.Move(time.Hour)
+	before := c.Now()
+	c.Move(time.Hour)
+	if err := s.Touch(t.Context(), touched); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "again")
+	for d, want := range map[release.Digest]bool{old: true, touched: false, again: false} {
+		if got, err := s.RemoveOlder(t.Context(), d, before); got != want || err != nil {
+			t.Errorf("got %v, %v for %s, want %v", got, err, d.Short(), want)
+		}
+		if got, err := s.Has(t.Context(), d); got == want || err != nil {
+			t.Errorf("got %s there: %v, %v, want %v", d.Short(), got, err, !want)
+		}
+	}
+	holds(t, s, touched, "touched")
+}
+
+func list(t *testing.T, s Store, c *clock.Fixed) {
+	want := map[release.Digest]blob.Info{}
+	for _, data := range []string{"", "b", "cc"} {
+		d := put(t, s, data)
+		want[d] = blob.Info{Digest: d, Size: int64(len(data)), Put: c.Now()}
+		c.Move(time.Hour)
+	}
+	for got, err := range s.List(t.Context()) {
+		if w := want[got.Digest]; err != nil || got.Size != w.Size || !got.Put.Equal(w.Put) {
+			t.Errorf("got %+v, %v, want %+v", got, err, w)
+		}
+		delete(want, got.Digest)
+	}
+	if len(want) > 0 {
+		t.Errorf("got no word of %v", want)
 	}
 }

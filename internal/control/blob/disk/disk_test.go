@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/control/blob/blobtest"
 	"github.com/firebreak-dev/firebreak/internal/control/blob/disk"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
@@ -23,7 +25,13 @@ func openAt(t testing.TB, dir string) *disk.Store {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	blobtest.Run(t, func(t testing.TB) blobtest.Store { return openAt(t, t.TempDir()) })
+	blobtest.Run(t, func(t testing.TB, c *clock.Fixed) blobtest.Store {
+		s, err := disk.OpenAt(t.TempDir(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
 }
 
 func TestLayout(t *testing.T) {
@@ -70,8 +78,14 @@ func TestReopen(t *testing.T) {
 	if err := os.WriteFile(index, []byte("{}"), 0o600); err != nil { // another tool's
 		t.Fatal(err)
 	}
-	left := filepath.Join(dir, "tmp", "left by a crash")
-	if err := os.WriteFile(left, []byte("byt"), 0o600); err != nil {
+	left, young := filepath.Join(dir, "tmp", "left by a crash"), filepath.Join(dir, "tmp", "of another process")
+	for _, path := range []string{left, young} {
+		if err := os.WriteFile(path, []byte("byt"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := clock.Wall{}.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(left, old, old); err != nil {
 		t.Fatal(err)
 	}
 	second := openAt(t, dir)
@@ -80,6 +94,9 @@ func TestReopen(t *testing.T) {
 	}
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("got %v, want what a crash left to be gone", err)
+	}
+	if _, err := os.Stat(young); err != nil {
+		t.Errorf("got %v, want that what is being written stays", err)
 	}
 	if got, err := os.ReadFile(index); string(got) != "{}" || err != nil {
 		t.Errorf("got index %q, %v, want it left alone", got, err)
@@ -128,5 +145,23 @@ func TestLostDirectoryIsAnError(t *testing.T) {
 	}
 	if err := s.Put(t.Context(), release.DigestOf([]byte("bytes")), 5, strings.NewReader("bytes")); err == nil {
 		t.Error("got a blob stored nowhere, want an error")
+	}
+}
+
+// Only an *os.File is copied to a plain connection by the kernel.
+func TestWhatIsOpenIsAFile(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, t.TempDir())
+	d := release.DigestOf([]byte("bytes"))
+	if err := s.Put(t.Context(), d, 5, strings.NewReader("bytes")); err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := s.Open(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, ok := b.(*os.File); !ok {
+		t.Errorf("got a %T, want an *os.File", b)
 	}
 }

@@ -1,10 +1,12 @@
 package disk
 
 import (
+	"io"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/firebreak-dev/firebreak/internal/control/blob"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 )
@@ -16,7 +18,7 @@ func TestFullDisk(t *testing.T) {
 		t.Skipf("needs /dev/full: %v", err)
 	}
 	defer dev.Close()
-	err = receive(t.Context(), dev, release.DigestOf([]byte("bytes")), 5, strings.NewReader("bytes"))
+	_, err = io.Copy(dev, blob.Verify(t.Context(), release.DigestOf([]byte("bytes")), 5, strings.NewReader("bytes")))
 	err = failed("store blob", err)
 	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "disk is full") || fault.NextOf(err) == "" {
 		t.Errorf("got %v (next %q), want unavailable because the disk is full", err, fault.NextOf(err))

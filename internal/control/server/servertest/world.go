@@ -22,9 +22,13 @@ import (
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/control/blob/disk"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/oci"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/upload"
 	"github.com/firebreak-dev/firebreak/internal/control/engine"
+	"github.com/firebreak-dev/firebreak/internal/control/ingest"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/repository"
+	"github.com/firebreak-dev/firebreak/internal/control/roots"
 	"github.com/firebreak-dev/firebreak/internal/control/server"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/control/store/sqlite"
@@ -39,12 +43,13 @@ import (
 
 // World is a control plane. Its methods fail the test instead of returning errors, and must not be called at once.
 type World struct {
-	URL   string // of the operator port
-	Token string // an operator's, whose note is "alice"
-	Store *store.Store
-	Blobs *disk.Store
-	Fleet *registry.Registry
-	Log   *Log
+	URL     string // of the operator port
+	Token   string // an operator's, whose note is "alice"
+	Store   *store.Store
+	Blobs   *disk.Store
+	Uploads *upload.Desk
+	Fleet   *registry.Registry
+	Log     *Log
 
 	t      testing.TB
 	dir    string
@@ -70,7 +75,9 @@ func Open(t testing.TB, change func(*server.Options)) *World {
 	w.Store, err = sqlite.Open(t.Context(), filepath.Join(dir, "firebreak.db"))
 	w.must(err)
 	t.Cleanup(func() { _ = w.Store.Close() })
-	w.Blobs, err = disk.Open(filepath.Join(dir, "blobs"))
+	w.Blobs, err = disk.OpenAt(filepath.Join(dir, "blobs"), w.clock)
+	w.must(err)
+	w.Uploads, err = upload.Open(filepath.Join(dir, "uploads"), w.Blobs, w.clock, upload.Limits{})
 	w.must(err)
 	log := slog.New(slog.NewTextHandler(w.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	repo := w.repository(filepath.Join(dir, "keys"), log)
@@ -82,7 +89,14 @@ func Open(t testing.TB, change func(*server.Options)) *World {
 	options := server.Options{
 		Tokens: w.Store, Fleet: w.Store, Components: w.Store, Plans: w.Store, Releases: w.Store, Records: w.Store, Engine: w.engine,
 		Freezes: w.engine, Repository: repo, Blobs: w.Blobs, Live: w.Fleet, About: w.about, Web: web.Handler(), Random: rand.Reader,
-		Clock: w.clock, Log: log,
+		Clock: w.clock, Log: log, Uploads: w.Uploads,
+	}
+	options.Identities = ingest.New(ingest.Options{Store: w.Store, Engine: w.engine, Fleet: w.Fleet, Clock: w.clock, Log: log})
+	catalogue := oci.NewCatalogue(w.Store, w.Blobs)
+	options.Catalogue, options.OCI = catalogue, oci.Handler(catalogue, log)
+	options.Garbage = &server.Collector{
+		Roots: roots.Roots{Store: w.Store, Pending: repo.Pending, Uploads: w.Uploads.Digests, Derived: catalogue.Needs},
+		Blobs: w.Blobs, Deltas: w.Store, Rebuild: catalogue.Rebuild, Clock: clock.At(Start().Add(30 * 24 * time.Hour)), Log: log,
 	}
 	if change != nil {
 		change(&options)
@@ -139,6 +153,9 @@ func (w *World) Mint(row store.Token) string {
 	prefix := token.OperatorPrefix
 	if row.Kind == store.JoinToken {
 		prefix = token.JoinPrefix
+	}
+	if row.Kind == store.PeerToken {
+		prefix = token.PeerPrefix
 	}
 	fresh, err := token.Mint(prefix, rand.Reader)
 	w.must(err)
@@ -203,9 +220,10 @@ func (w *World) Join(n int, component string) {
 			ID: host(w.hosts), Tenant: fleet.DefaultTenant, Enrolled: w.clock.Now(), LastSeen: w.clock.Now(), Components: data,
 			Attributes: fleet.Attributes{OS: "linux", Arch: "amd64", Class: "server", Site: fmt.Sprintf("site-%d", w.hosts%3)},
 		}
-		w.must(w.Store.PutEndpoint(w.ctx(), row))
+		number, err := w.Store.Enrol(w.ctx(), row)
+		w.must(err)
 		w.Fleet.Put(registry.Endpoint{
-			ID: row.ID, Subject: fleet.Subject{Tenant: row.Tenant, Attributes: row.Attributes}, Enrolled: row.Enrolled, LastSeen: row.LastSeen,
+			ID: row.ID, Number: number, Subject: fleet.Subject{Tenant: row.Tenant, Attributes: row.Attributes}, Enrolled: row.Enrolled, LastSeen: row.LastSeen,
 			Components: components, Synced: true,
 		})
 	}

@@ -37,8 +37,11 @@ func TestContract(t *testing.T) {
 	storetest.Run(t, open)
 }
 
-func BenchmarkCommit(b *testing.B)     { storetest.BenchmarkCommit(b, open) }
-func BenchmarkAddReports(b *testing.B) { storetest.BenchmarkAddReports(b, open) }
+func BenchmarkReports(b *testing.B) { storetest.BenchmarkReports(b, open) }
+func BenchmarkLeases(b *testing.B)  { storetest.BenchmarkLeases(b, open) }
+func BenchmarkTouch(b *testing.B)   { storetest.BenchmarkTouch(b, open) }
+func BenchmarkAlone(b *testing.B)   { storetest.BenchmarkAlone(b, open) }
+func BenchmarkEnrol(b *testing.B)   { storetest.BenchmarkEnrol(b, open) }
 
 func TestReopenKeepsEverything(t *testing.T) {
 	t.Parallel()
@@ -116,47 +119,6 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
-// A database of the first version, with a lease in it, is brought up to date and loses nothing.
-func TestFirstSchemaIsBroughtUpToDate(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "firebreak.db")
-	s, err := sqlite.Open(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err = s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	for _, statement := range []string{
-		`ALTER TABLE leases DROP COLUMN stratum`,
-		`ALTER TABLE leases DROP COLUMN class`,
-		`ALTER TABLE endpoints DROP COLUMN posture`,
-		`INSERT INTO endpoints (id, tenant, attributes, labels, enrolled, last_seen, boot, components, report_seq)
-			VALUES ('ep-1', 'acme', '{}', '{}', 1, 1, '', '', 3)`,
-		`DELETE FROM goose_db_version WHERE version_id > 1`,
-		`INSERT INTO rollouts (id, component, revision, created, state) VALUES ('r1', 'c', 1, 0, '{}')`,
-		`INSERT INTO leases (rollout, endpoint, id, tenant, site, ring, issued, expires, deadline, outcome, known, detail, recovered)
-			VALUES ('r1', 'ep-1', 'l1', 'acme', 'graz', 1, 1, 2, 3, 'pending', 0, '', 0)`,
-	} {
-		if _, err = db.ExecContext(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-	upToDate := openAt(t, path)
-	if e, err := upToDate.Endpoint(t.Context(), "ep-1"); err != nil || e.ReportSeq != 3 || e.Posture.Said() {
-		t.Errorf("got %+v, %v, want the endpoint as it was, which has not said its posture", e, err)
-	}
-	l, err := upToDate.Lease(t.Context(), "r1", "ep-1")
-	if err != nil || l.ID != "l1" || l.Site != "graz" || l.Stratum != "" || l.Class != "" {
-		t.Errorf("got %+v, %v, want the lease as it was, without stratum and class", l, err)
-	}
-}
-
 func TestDamagedFileIsRefused(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "firebreak.db")
@@ -192,3 +154,21 @@ func TestReadsDoNotWaitForTheWriter(t *testing.T) {
 		t.Errorf("got %q, %v while another writes, want v", got, err)
 	}
 }
+
+func TestOldHearings(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "firebreak.db")
+	s := openAt(t, path)
+	storetest.OldHearings(t, s, func(by time.Duration) {
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err = db.ExecContext(t.Context(), `UPDATE hearings SET written = written - $1`, by.Microseconds()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func BenchmarkLoad(b *testing.B) { storetest.BenchmarkLoad(b, open) }

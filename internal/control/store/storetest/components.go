@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ func componentTests() []test {
 		{"component/its kind cannot change", componentKeepsKind},
 		{"plan/comes back as it was and can be replaced", planReplaced},
 		{"setting/comes back as it was and can be replaced", settingReplaced},
+		{"setting/of many at once one is kept", settingKept},
 	}
 }
 
@@ -56,6 +59,23 @@ func planReplaced(t *testing.T, s *store.Store) {
 	same(t, must[[]store.PlanRow](t)(s.Plans(t.Context())), []store.PlanRow{{Plan: somePlan("brave"), Updated: now}, want})
 	_, err := s.Plan(t.Context(), "none")
 	refused(t, err, fault.NotFound)
+}
+
+func settingKept(t *testing.T, s *store.Store) {
+	var kept [8]string
+	var writers sync.WaitGroup
+	for i := range kept {
+		writers.Go(func() {
+			var err error
+			if kept[i], err = s.KeepSetting(t.Context(), "k", fmt.Sprint("of ", i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	writers.Wait()
+	for _, v := range kept {
+		same(t, v, must[string](t)(s.Setting(t.Context(), "k")))
+	}
 }
 
 func settingReplaced(t *testing.T, s *store.Store) {

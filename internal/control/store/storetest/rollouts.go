@@ -2,11 +2,13 @@ package storetest
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
@@ -16,7 +18,9 @@ func rolloutTests() []test {
 		{"rollout/newest first whatever the clock says", rolloutOrder},
 		{"event/comes back byte for byte in pages", eventPages},
 		{"lease/comes back as it was", leaseComesBack},
+		{"lease/what a host says may be no text", leaseForeignText},
 		{"lease/one for each rollout and endpoint", leaseReplaced},
+		{"lease/pages have no gap and no overlap", leasePages},
 		{"lease/pending ones of all rollouts by deadline", leasePending},
 	}
 }
@@ -33,7 +37,7 @@ func rolloutComesBack(t *testing.T, s *store.Store) {
 func rolloutOrder(t *testing.T, s *store.Store) {
 	for i, id := range []rollout.ID{"r2", "r1", "r3"} {
 		c := commit(id, 1)
-		c.Event.At = after(-time.Duration(i) * time.Hour)
+		c.Events[0].At = after(-time.Duration(i) * time.Hour)
 		if id == "r1" {
 			c.State.Release.Component = "other"
 		}
@@ -56,9 +60,9 @@ func eventPages(t *testing.T, s *store.Store) {
 	var want []store.Event
 	for revision := int64(1); revision <= 3; revision++ {
 		c := commit("r1", revision)
-		c.Event.Effects = json.RawMessage(`[{"effect":"notify", "data":{"text":"é <&>", "x":1.50}}]`)
+		c.Events[0].Effects = json.RawMessage(`[{"effect":"notify", "data":{"text":"é <&>", "x":1.50}}]`)
 		ok(t, s.Commit(t.Context(), c))
-		want = append(want, c.Event)
+		want = append(want, c.Events[0])
 	}
 	ok(t, s.Commit(t.Context(), commit("r2", 1)))
 	same(t, must[[]store.Event](t)(s.Events(t.Context(), "r1", 0, 0)), want)
@@ -71,7 +75,7 @@ func eventPages(t *testing.T, s *store.Store) {
 func grant(t testing.TB, s *store.Store, revision int64, l *store.Lease) {
 	t.Helper()
 	c := commit(l.Rollout, revision)
-	c.Lease = l
+	c.Leases = []store.Lease{*l}
 	ok(t, s.Commit(t.Context(), c))
 }
 
@@ -82,6 +86,14 @@ func leaseComesBack(t *testing.T, s *store.Store) {
 	same(t, must[store.Lease](t)(s.Lease(t.Context(), "r1", "ep-1")), *want)
 	_, err := s.Lease(t.Context(), "r1", "ep-2")
 	refused(t, err, fault.NotFound)
+}
+
+func leaseForeignText(t *testing.T, s *store.Store) {
+	l := lease("r1", "ep-1")
+	l.Detail, l.Site, l.Outcome = "a\x00b", "\xff", "\x00"
+	grant(t, s, 1, l)
+	l.Detail, l.Site, l.Outcome = "a\uFFFDb", "\uFFFD", "\uFFFD"
+	same(t, must[store.Lease](t)(s.Lease(t.Context(), "r1", "ep-1")), *l)
 }
 
 func leaseReplaced(t *testing.T, s *store.Store) {
@@ -97,6 +109,26 @@ func leaseReplaced(t *testing.T, s *store.Store) {
 	same(t, must[[]store.Lease](t)(s.Leases(t.Context(), "r1")), []store.Lease{*lease("r1", "ep-0"), *renewed})
 	same(t, must[[]store.Lease](t)(s.LeasesOfEndpoint(t.Context(), "ep-1")), []store.Lease{*renewed, *other})
 	same(t, must[[]store.Lease](t)(s.Leases(t.Context(), "r9")), nil)
+}
+
+func leasePages(t *testing.T, s *store.Store) {
+	for i := range 5 {
+		grant(t, s, int64(i)+1, lease("r1", fleet.EndpointID(fmt.Sprintf("ep-%d", 4-i))))
+	}
+	grant(t, s, 1, lease("r2", "ep-2"))
+	var got []fleet.EndpointID
+	for last := fleet.EndpointID(""); ; last = got[len(got)-1] {
+		page := must[[]store.Lease](t)(s.LeasesPage(t.Context(), "r1", last, 2))
+		if len(page) == 0 {
+			break
+		}
+		for _, l := range page {
+			same(t, l, *lease("r1", l.Endpoint))
+			got = append(got, l.Endpoint)
+		}
+	}
+	same(t, got, []fleet.EndpointID{"ep-0", "ep-1", "ep-2", "ep-3", "ep-4"})
+	same(t, len(must[[]store.Lease](t)(s.LeasesPage(t.Context(), "r1", "ep-0", 0))), 4)
 }
 
 func leasePending(t *testing.T, s *store.Store) {

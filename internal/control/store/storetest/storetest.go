@@ -31,7 +31,8 @@ type test struct {
 func Run(t *testing.T, open Open) {
 	groups := [][]test{
 		tokenTests(), endpointTests(), componentTests(), metadataTests(), rolloutTests(), commitTests(),
-		incidentTests(), directiveTests(), reportTests(),
+		incidentTests(), directiveTests(), reportTests(), deltaTests(), hearingTests(),
+		leaderTests(), letterTests(), wakeTests(), answerTests(),
 	}
 	for _, group := range groups {
 		for _, c := range group {
@@ -123,10 +124,10 @@ func state(id rollout.ID) rollout.State {
 func commit(id rollout.ID, revision int64) store.Commit {
 	s := state(id)
 	s.Unconfirmed = revision
-	return store.Commit{State: s, Event: store.Event{
+	return store.Commit{State: s, Events: []store.Event{{
 		Rollout: id, Revision: revision, At: after(time.Duration(revision) * time.Second), Name: "woke",
 		Data: json.RawMessage(fmt.Sprintf(`{"at": %d}`, revision)), Effects: json.RawMessage(`[]`),
-	}}
+	}}}
 }
 
 func lease(id rollout.ID, endpoint fleet.EndpointID) *store.Lease {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 )
 
 func tokenTests() []test {
@@ -19,6 +20,10 @@ func tokenTests() []test {
 		{"join token/minus one is unlimited", joinTokenUnlimited},
 		{"join token/each reason to refuse", joinTokenReasons},
 		{"join token/one of two racers gets the last use", joinTokenRace},
+		{"join/endpoint and use come together", joinTogether},
+		{"join/a lost answer costs no use", joinAgain},
+		{"join/a revoked key is out, a removed one is not", joinAfterTheEnd},
+		{"join/racers get as many places as there are uses", joinRace},
 	}
 }
 
@@ -116,4 +121,89 @@ func joinTokenRace(t *testing.T, s *store.Store) {
 	if got := joined.Load(); got != 1 {
 		t.Errorf("got %d that joined with one use, want 1", got)
 	}
+}
+
+// limited is a join token with so many uses.
+func limited(t *testing.T, s *store.Store, uses int64) store.Token {
+	t.Helper()
+	tok := token("t1")
+	tok.Left, tok.Expires = uses, after(time.Hour)
+	ok(t, s.PutToken(t.Context(), tok))
+	return tok
+}
+
+func joinTogether(t *testing.T, s *store.Store) {
+	tok := limited(t, s, 2)
+	got, number, err := s.Join(t.Context(), tok.Hash, now, endpoint("ep-1"))
+	ok(t, err)
+	tok.Left = 1
+	same(t, got, tok)
+	same(t, must[store.Endpoint](t)(s.Endpoint(t.Context(), "ep-1")).Number, number)
+	_, _, err = s.Join(t.Context(), []byte("another"), now, endpoint("ep-2"))
+	refused(t, err, fault.Denied)
+	_, err = s.Endpoint(t.Context(), "ep-2")
+	refused(t, err, fault.NotFound)
+	same(t, must[store.Token](t)(s.TokenByHash(t.Context(), tok.Hash)), tok)
+}
+
+func joinAgain(t *testing.T, s *store.Store) {
+	tok := limited(t, s, 1)
+	join := func(id fleet.EndpointID, at time.Time) error {
+		_, _, err := s.Join(t.Context(), tok.Hash, at, endpoint(id))
+		return err
+	}
+	ok(t, join("ep-1", now))
+	ok(t, s.PutEndpoint(t.Context(), endpoint("ep-1"))) // without a token: how it joined stays known
+	ok(t, join("ep-1", after(9*time.Minute)))
+	refused(t, join("ep-2", after(9*time.Minute)), fault.Denied)
+	refused(t, join("ep-1", after(10*time.Minute)), fault.Denied) // the time counts from the first
+	other := token("t2")
+	other.Left = 1
+	ok(t, s.PutToken(t.Context(), other))
+	_, _, err := s.Join(t.Context(), other.Hash, after(time.Minute), endpoint("ep-1"))
+	ok(t, err)
+	same(t, must[store.Token](t)(s.TokenByHash(t.Context(), other.Hash)).Left, 0)
+	ok(t, s.RevokeToken(t.Context(), "t2", after(2*time.Minute)))
+	_, _, err = s.Join(t.Context(), other.Hash, after(2*time.Minute), endpoint("ep-1"))
+	refused(t, err, fault.Denied)
+}
+
+func joinAfterTheEnd(t *testing.T, s *store.Store) {
+	tok := limited(t, s, -1)
+	join := func(id fleet.EndpointID) error {
+		_, _, err := s.Join(t.Context(), tok.Hash, after(time.Minute), endpoint(id))
+		return err
+	}
+	for _, id := range []fleet.EndpointID{"ep-1", "ep-2"} {
+		ok(t, join(id))
+	}
+	ok(t, s.EndEndpoint(t.Context(), "ep-1", store.Revoked, "stolen", now))
+	ok(t, s.EndEndpoint(t.Context(), "ep-2", store.Removed, "scrapped", now))
+	refused(t, join("ep-1"), fault.Denied)
+	_, err := s.Endpoint(t.Context(), "ep-2")
+	refused(t, err, fault.NotFound)
+	ok(t, join("ep-2"))
+	same(t, must[store.Endpoint](t)(s.Endpoint(t.Context(), "ep-2")).Ending, store.Enrolled)
+}
+
+// Of many that race for a few uses just as many join, and a use is spent for each of them.
+func joinRace(t *testing.T, s *store.Store) {
+	const uses, hosts = 5, 20
+	tok := limited(t, s, uses)
+	var joined atomic.Int64
+	var racers sync.WaitGroup
+	for i := range hosts * 2 {
+		racers.Go(func() { // every host twice: once in vain, or for nothing
+			if _, _, err := s.Join(t.Context(), tok.Hash, now, endpoint(manyEndpoint(i%hosts))); err == nil {
+				joined.Add(1)
+			} else {
+				refused(t, err, fault.Denied)
+			}
+		})
+	}
+	racers.Wait()
+	if got := len(must[[]store.Endpoint](t)(s.Endpoints(t.Context(), "", 0))); got != uses || joined.Load() < uses || joined.Load() > 2*uses {
+		t.Errorf("got %d endpoints after %d good joins with %d uses, want %d", got, joined.Load(), uses, uses)
+	}
+	same(t, must[store.Token](t)(s.TokenByHash(t.Context(), tok.Hash)).Left, 0)
 }

@@ -46,7 +46,7 @@ func TestContract(t *testing.T) {
 }
 
 func options(fsys disk.FS, dir string) Options {
-	return Options{Files: files.Options{FS: fsys, Dir: dir, Limits: component.Limits{Size: 1 << 24, Files: 100}}, Clock: clock.Wall{}}
+	return Options{Files: files.Options{FS: fsys, Dir: dir, Limits: component.Limits{Size: 1 << 24, Files: 100}}, Clock: clock.Wall{}, Reserve: 1}
 }
 
 // artifact puts the bytes of a release where a download would be.
@@ -110,6 +110,11 @@ func (m *memory) object(context.Context, []parcel) ([]fault.Problem, error) { re
 func (m *memory) change(ctx context.Context, c change) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if c.room != nil {
+		if err := c.room(); err != nil {
+			return err
+		}
+	}
 	for _, p := range c.install {
 		if found, err := m.read(ctx, p.path); err != nil || found != p {
 			return errors.Join(err, fmt.Errorf("got %+v, want %+v", found, p))

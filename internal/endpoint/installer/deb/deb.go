@@ -8,7 +8,7 @@
 // installed. It is made before the first activation that concerns the package, and is what the slot "" stands for: reverting to "" puts
 // those back and removes what was not there.
 //
-// The order of an activation is: way back, dpkg, link. dpkg keeps configuration files that were changed on the host, and packages of a
+// The order of an activation is: way back, room for it, dpkg, link. dpkg keeps configuration files that were changed on the host, and packages of a
 // release are held, so that nothing else upgrades them. A maintainer script that fails is answered by installing the packages that were
 // there before.
 package deb
@@ -39,7 +39,7 @@ const (
 	DefaultTimeout         = 10 * time.Minute
 	DefaultLockWait        = 5 * time.Minute
 	DefaultDownloadTimeout = 5 * time.Minute
-	DefaultReserve         = 64 << 20 // bytes
+	DefaultReserve         = 32 << 20 // bytes
 )
 
 // Options set up an installer. Fields without a remark are required.
@@ -54,7 +54,7 @@ type Options struct {
 	Timeout         time.Duration // of one run of dpkg, maintainer scripts included; 0 means the default
 	LockWait        time.Duration // how long another process may hold dpkg's lock; 0 means the default
 	DownloadTimeout time.Duration // of one package of before; 0 means the default
-	Reserve         int64         // bytes that stay free on top of what the packages unpack to; 0 means the default
+	Reserve         int64         // bytes on top of what packages unpack to, on the way forward and on the way back; 0 means the default
 	NoWayBack       bool          // allow releases for which the packages of before cannot be had
 }
 
@@ -154,7 +154,10 @@ func (i *Installer) checkPackages(ctx context.Context, s installer.Slot) error {
 		err = i.remember(ctx, v, parcels, true)
 	}
 	if err == nil {
-		err = i.room(ctx, parcels)
+		v.factory, err = i.entries(ctx)
+	}
+	if err == nil {
+		err = i.room(v, parcels)
 	}
 	return err
 }
@@ -169,21 +172,22 @@ func refused(objections []fault.Problem) error {
 	}
 }
 
-// room checks that the packages, and after them those of the way back, can be unpacked beside what they replace.
-func (i *Installer) room(ctx context.Context, parcels []parcel) error {
-	var need, back int64
-	for _, p := range parcels {
-		need += p.size
-		if f, err := i.entry(ctx, p.name); err == nil {
-			back += f.size
-		}
+// room checks that the packages can be unpacked beside what they replace, and that room for the way back can be set aside.
+func (i *Installer) room(v view, parcels []parcel) error {
+	back := v.wayBackSize(v.current(), parcels) + i.Reserve
+	if err := fits(back); err != nil {
+		return err
 	}
 	root := orElse(i.Root, "/")
 	free, err := i.dir.FS.Free(root)
 	if err != nil {
 		return disk.Explain(err, "look for room in %s", root)
 	}
-	if need = max(need, back) + i.Reserve; free < need {
+	need := max(0, back-i.ballasted()) + i.Reserve
+	for _, p := range parcels {
+		need += p.size
+	}
+	if free < need {
 		return fault.New(fault.Unavailable, "look for room in %s: %d bytes are free, the packages and the way back need %d", root, free, need).
 			Hint("free some space on the file system of %s", root)
 	}
@@ -223,6 +227,12 @@ func (i *Installer) activate(ctx context.Context, s, back installer.Slot) error 
 		if err = i.remember(ctx, v, parcels, false); err != nil {
 			return err
 		}
+		if v.factory, err = i.entries(ctx); err != nil {
+			return err
+		}
+	}
+	if err = i.setAside(ctx, max(v.wayBackSize(back, parcels), v.wayBackSize(was, parcels))+i.Reserve); err != nil && was != s {
+		return err
 	}
 	if err = i.wayBack(back); err != nil {
 		return disk.Explain(err, "make the way back in %s", i.dir.Path)
@@ -257,8 +267,8 @@ func (i *Installer) wayBack(to installer.Slot) error {
 	return disk.Link(i.dir.FS, path.Join("slots", string(to)), i.dir.Link(slots.Back))
 }
 
-// Revert implements [installer.Installer]. It needs the room that dpkg needs to unpack what it goes back to, and no network. Scripts of
-// the packages that it leaves behind cannot stand in its way.
+// Revert implements [installer.Installer]. It needs no network, and no room but what was set aside. Scripts of the packages that it leaves
+// behind cannot stand in its way.
 func (i *Installer) Revert(ctx context.Context, to installer.Slot) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -271,7 +281,7 @@ func (i *Installer) Revert(ctx context.Context, to installer.Slot) error {
 	return i.links.Revert(ctx, to)
 }
 
-// move brings the host's packages to what a slot says, unless they are there.
+// move brings the host's packages to what a slot says, unless they are there. On the way back, which insists, it uses what was set aside.
 func (i *Installer) move(ctx context.Context, to installer.Slot, insist bool) error {
 	v, err := i.look(ctx)
 	if err != nil {
@@ -281,6 +291,9 @@ func (i *Installer) move(ctx context.Context, to installer.Slot, insist bool) er
 	c.insist = insist
 	if c.empty() && len(c.hold) == 0 {
 		return nil
+	}
+	if insist {
+		c.room = i.Settle
 	}
 	if err = i.host.change(ctx, c); err != nil {
 		return err

@@ -27,13 +27,19 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
+	return hostIn(t, t.TempDir(), filepath.Join(writable(t), "component"))
+}
+
+// hostIn is a host whose root and component are in those directories.
+func hostIn(t *testing.T, root, dir string) *host {
+	t.Helper()
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		t.Skip("needs dpkg")
 	}
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: dpkg installs files as root, also to a directory")
 	}
-	h := &host{root: t.TempDir(), dir: filepath.Join(writable(t), "component"), work: t.TempDir()}
+	h := &host{root: root, dir: dir, work: t.TempDir()}
 	for _, name := range []string{"status", "available", "lock-frontend"} {
 		writeFile(t, filepath.Join(h.root, "var/lib/dpkg", name), "")
 	}
@@ -63,8 +69,9 @@ type spec struct {
 	arch          string            // all if left out
 	fields        string            // more lines of its control file
 	scripts       map[string]string // maintainer scripts
-	conf          string            // contents of /etc/<name>.conf
-	file          string            // contents of /usr/share/<name>; the version if left out
+	triggers      string
+	conf          string // contents of /etc/<name>.conf
+	file          string // contents of /usr/share/<name>; the version if left out
 }
 
 // build makes the .deb and returns its path.
@@ -81,6 +88,9 @@ func (h *host) build(t *testing.T, s spec) string {
 		if err := os.Chmod(path, 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if s.triggers != "" {
+		writeFile(t, filepath.Join(tree, "DEBIAN/triggers"), s.triggers)
 	}
 	if s.conf != "" {
 		writeFile(t, filepath.Join(tree, "etc", s.name+".conf"), s.conf)
@@ -626,17 +636,92 @@ func TestWhatIsNoReleaseOfPackagesIsRefused(t *testing.T) {
 func TestRoomIsLookedFor(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	h.options.Reserve = 1 << 50
 	i := h.open(t)
-	one := h.stage(t, i, "1", spec{name: "tool", version: "1"})
-	if err := i.Check(t.Context(), one); fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "bytes are free") {
+	huge := h.stage(t, i, "2", spec{name: "tool", version: "2", fields: "Installed-Size: 2000000000\n"})
+	if err := i.Check(t.Context(), huge); fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "bytes are free") {
 		t.Errorf("got %v, want unavailable for want of room", err)
 	}
-	h.options.Reserve = 1
-	i = h.open(t)
-	huge := h.stage(t, i, "2", spec{name: "tool", version: "2", fields: "Installed-Size: 2000000000\n"})
-	if err := i.Check(t.Context(), huge); fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("got %v, want unavailable for want of room", err)
+}
+
+// A dpkg that was killed has left half of a release, and a package of the host that waits for it. Going back does not run the scripts of
+// what it leaves behind again, and finishes the other package.
+func TestAnInterruptedDpkgIsFinished(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.byHand(t, "-i", h.build(t, spec{name: "cache", version: "1", triggers: "interest /usr/share/tool\n", scripts: map[string]string{
+		"postinst": `test "$1" = configure || echo x >> "$DPKG_ROOT/refreshed"`,
+	}}))
+	i := h.open(t)
+	one := h.stage(t, i, "1", spec{name: "tool", version: "1"})
+	two := h.stage(t, i, "2", spec{name: "tool", version: "2", scripts: map[string]string{
+		"postinst": `echo x >> "$DPKG_ROOT/ran"; kill -9 $PPID; exit 1`,
+	}})
+	live(t, i, one, "")
+	i.host = &mortal{system: i.host}
+	if err := i.Activate(t.Context(), two, one); err == nil {
+		t.Fatal("dpkg was not killed")
+	}
+	d := &dpkg{Options: h.options}
+	states := func() string {
+		out, err := d.ask(t.Context(), "dpkg-query", "--admindir="+d.admin(), "--show", "--showformat=${Package} ${db:Status-Status}, ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if got := states(); got == "cache installed, tool installed, " {
+		t.Fatalf("got %s after the kill: this proves nothing", got)
+	}
+	if err := h.open(t).Revert(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(); got != "cache installed, tool installed, " {
+		t.Errorf("got %s, want all of it configured", got)
+	}
+	if data, err := os.ReadFile(filepath.Join(h.root, "ran")); string(data) != "x\n" {
+		t.Errorf("the script of what is left behind ran %d times (%v), want once", len(data)/2, err)
+	}
+}
+
+// The sources of apt are down: what is here already is activated and left again; a way back that is not here makes the host not ready.
+func TestAptSourcesThatAreDown(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.options.Download = []string{"sh", "-c", `echo "E: Failed to fetch http://deb.invalid/tool.deb  Could not resolve 'deb.invalid'" >&2; exit 100`}
+	h.byHand(t, "-i", h.build(t, spec{name: "tool", version: "0.9"}))
+	i := h.open(t)
+	replaces := h.stage(t, i, "1", spec{name: "tool", version: "1"})
+	err := i.Check(t.Context(), replaces)
+	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "Could not resolve") {
+		t.Errorf("got %v, want unavailable with what apt says", err)
+	}
+	h.expect(t, "tool", "install installed 0.9")
+	one, two := h.stage(t, i, "2", spec{name: "new", version: "1"}), h.stage(t, i, "3", spec{name: "new", version: "2"})
+	live(t, i, one, "")
+	live(t, i, two, one)
+	if err := i.Revert(t.Context(), one); err != nil {
+		t.Error(err)
+	}
+	h.expect(t, "new", "hold installed 1")
+}
+
+// What was set aside stays while somebody else changes packages: nothing can be unpacked yet.
+func TestRoomIsGivenUpOnlyWhenDpkgRuns(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.options.Reserve, h.options.LockWait = 1000, time.Millisecond
+	i := h.open(t)
+	one := h.stage(t, i, "1", spec{name: "tool", version: "1"})
+	live(t, i, one, "")
+	release, err := (&dpkg{Options: h.options}).lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Revert(t.Context(), ""); fault.KindOf(err) != fault.Unavailable || i.ballasted() < 1000 {
+		t.Errorf("while it is locked: got %v with %d bytes set aside, want all of them", err, i.ballasted())
+	}
+	if err := errors.Join(release(), i.Revert(t.Context(), "")); err != nil || i.ballasted() != 0 {
+		t.Errorf("got %v with %d bytes set aside, want it back and none", err, i.ballasted())
 	}
 }
 

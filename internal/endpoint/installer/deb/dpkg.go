@@ -148,6 +148,13 @@ func (d *dpkg) change(ctx context.Context, c change) (err error) {
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	ctx = context.WithoutCancel(ctx) // what is half installed is worse than a late end
+	if c.room != nil {
+		defer func(kept error) {
+			if err != nil { // otherwise it did without
+				err = errors.Join(err, kept)
+			}
+		}(c.room())
+	}
 	if len(c.install) > 0 {
 		argv := []string{"--install"}
 		names := make([]string, 0, len(c.install))
@@ -167,10 +174,10 @@ func (d *dpkg) change(ctx context.Context, c change) (err error) {
 }
 
 // try runs dpkg. If it insists it finishes what an interrupted run left, and then takes the scripts away that run before a package goes:
-// those of a harmful release must not keep it on the host.
+// those of a harmful release must not keep it on the host. It does not finish that first: it would run the scripts of what is to go.
 func (d *dpkg) try(ctx context.Context, insist bool, names []string, args ...string) error {
 	err := d.run(ctx, args...)
-	if err == nil || !insist {
+	if err == nil || !insist || errors.Is(err, errLocked) { // a run that outlived the agent which began it is waited for
 		return err
 	}
 	_ = d.run(ctx, "--configure", "--pending") // best effort: what it cannot configure is about to be replaced
@@ -205,7 +212,7 @@ func (d *dpkg) run(ctx context.Context, args ...string) error {
 		return fault.New(fault.Unavailable, "run dpkg: %w", err).Hint("free some space on the host")
 	case contains(err, "Read-only file system", "Permission denied", "requires superuser privilege"):
 		return fault.New(fault.Unavailable, "run dpkg: %w", err).Hint("let the agent change the host's files, or set a runner that may")
-	case contains(err, "is locked by another process"):
+	case contains(err, "locked by another process"):
 		return fault.New(fault.Unavailable, "run dpkg: %w", fmt.Errorf("%w: %w", errLocked, err))
 	default:
 		return fault.New(fault.Invalid, "run dpkg: %w", err)

@@ -48,7 +48,8 @@ type change struct {
 	install []parcel
 	remove  []string
 	hold    []string
-	insist  bool // scripts of what is replaced or removed must not stand in the way
+	insist  bool         // scripts of what is replaced or removed must not stand in the way
+	room    func() error // gives up what was set aside for this, once nobody else changes packages; nil if nothing was
 }
 
 // empty tells whether nothing has to be installed or removed.

@@ -1,0 +1,245 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/disk"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/gc"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/oci"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/s3"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/shape"
+	"github.com/firebreak-dev/firebreak/internal/control/blob/upload"
+	"github.com/firebreak-dev/firebreak/internal/control/ca"
+	"github.com/firebreak-dev/firebreak/internal/control/gate"
+	"github.com/firebreak-dev/firebreak/internal/control/health"
+	"github.com/firebreak-dev/firebreak/internal/control/ingest"
+	"github.com/firebreak-dev/firebreak/internal/control/metrics"
+	"github.com/firebreak-dev/firebreak/internal/control/replica"
+	"github.com/firebreak-dev/firebreak/internal/control/repository"
+	"github.com/firebreak-dev/firebreak/internal/control/roots"
+	"github.com/firebreak-dev/firebreak/internal/control/server"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/control/store/postgres"
+	"github.com/firebreak-dev/firebreak/internal/control/store/sqlite"
+	"github.com/firebreak-dev/firebreak/internal/control/web"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+)
+
+// blobs is a store of artifacts, on disk or in a bucket.
+type blobs interface {
+	server.Blobs
+	oci.Blobs
+	gc.Blobs
+	Has(ctx context.Context, d release.Digest) (bool, error)
+}
+
+// open is the wiring: one place where everything meets, read from top to bottom.
+func (a *App) open(ctx context.Context) error {
+	if err := loopback(a.Operators); err != nil {
+		return err
+	}
+	if err := a.openData(ctx); err != nil {
+		return err
+	}
+	if err := a.openKeys(ctx); err != nil {
+		return err
+	}
+	if err := a.openArtifacts(ctx); err != nil {
+		return err
+	}
+	gates, err := gate.New(gate.Options{Prometheus: a.Prometheus, Allowed: a.GateHosts, Clock: a.Clock})
+	if err != nil {
+		return err
+	}
+	others, err := a.openCells()
+	if err != nil {
+		return err
+	}
+	l := leaders{App: a, gates: gates, cells: others}
+	a.replica, err = replica.New(ctx, replica.Options{
+		Store: a.store, Open: l.open, Fleet: a.fleet, Nudge: a.nudge, Clock: a.Clock, Log: component(a.Log, "replica"), Name: a.Replica,
+		Life: a.Life, Grace: a.Grace, Alone: a.Database == "",
+	})
+	if err != nil {
+		return err
+	}
+	a.openEntrance()
+	a.ingest = ingest.New(ingest.Options{
+		Store: a.store, Engine: a.replica, CA: a.ca, Metadata: a.repo, Blobs: a.blobs, Fleet: a.fleet, Clock: a.Clock,
+		Log: component(a.Log, "ingest"), PollIdle: a.PollIdle, PollActive: a.PollActive, Flush: flush, Idle: idleTimeout, Streams: streams,
+		Desk: a.entrance, Meter: a.metrics, Shape: shape.New(a.Clock, shape.Limits{Global: a.Downloads, Tenant: a.TenantDownloads, Slowest: slowest}).Handler,
+	})
+	a.watchHealth()
+	operators := server.New(server.Options{
+		Tokens: a.store, Fleet: a.store, Components: a.store, Plans: a.store, Releases: a.store, Records: a.store, Engine: a.replica,
+		Freezes: a.replica, Repository: a.repository(), Blobs: a.blobs, Uploads: a.desk, Catalogue: a.catalog,
+		OCI: oci.Handler(a.catalog, component(a.Log, "oci")), Garbage: a.garbage, Live: a.fleet, About: a.about, Web: web.Handler(), Random: rand.Reader, Cell: a.Cell, Leads: a.lookForLeader,
+		Clock: a.Clock, Log: component(a.Log, "server"), Identities: a.ingest,
+	})
+	return a.listen(ctx, a.withHealth(operators))
+}
+
+// openArtifacts opens what is done with artifacts beside keeping them.
+func (a *App) openArtifacts(ctx context.Context) (err error) {
+	if a.desk, err = upload.Open(filepath.Join(a.Data, "uploads"), a.blobs, a.Clock, upload.Limits{}); err != nil {
+		return err
+	}
+	a.catalog = oci.NewCatalogue(a.store, a.blobs)
+	a.garbage = &server.Collector{
+		Roots: roots.Roots{Store: a.store, Pending: a.repo.Pending, Uploads: a.desk.Digests, Derived: a.catalog.Needs},
+		Blobs: a.blobs, Deltas: a.store, Rebuild: a.catalog.Rebuild, Clock: a.Clock, Log: component(a.Log, "garbage"),
+	}
+	return a.catalog.Rebuild(ctx)
+}
+
+// nudge lets hosts that hold a stream here look again.
+func (a *App) nudge(component string) {
+	if a.ingest != nil { // while the first leader begins it is not there yet, and no stream is open
+		a.ingest.Nudge(component)
+	}
+}
+
+// openData opens what outlives the process: database and artifacts.
+func (a *App) openData(ctx context.Context) (err error) {
+	if a.Database == "" {
+		a.store, err = sqlite.Open(ctx, filepath.Join(a.Data, "firebreak.db"))
+	} else {
+		a.store, err = postgres.Open(ctx, a.Database, postgres.Options{})
+	}
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.store.Close)
+	a.metrics = metrics.New(metrics.Options{Version: a.Version, Reasons: rollout.WaitCodes(), Snapshot: a.snapshot})
+	a.store.Observe(a.observe)
+	if a.Blobs == "" {
+		a.blobs, err = disk.Open(filepath.Join(a.Data, "blobs"))
+	} else {
+		a.blobs, err = s3.Open(ctx, a.Blobs, s3.Options{Clock: a.Clock})
+	}
+	return err
+}
+
+// fingerprintKey names, among the settings, the authority that the installation began with.
+const fingerprintKey = "authority"
+
+// openKeys opens the authority and the director's keys.
+func (a *App) openKeys(ctx context.Context) (err error) {
+	dir := cmp.Or(a.Keys, filepath.Join(a.Data, "keys"))
+	if a.ca, err = openAuthority(ctx, a.store, dir, a.Clock); err != nil {
+		return err
+	}
+	if a.keys, err = repository.OpenKeys(dir, rand.Reader); err != nil {
+		return err
+	}
+	a.repo, err = a.repositoryOn(a.store)
+	return err
+}
+
+// openAuthority opens the authority in a directory. Replicas must have the same: a host that knows one authority trusts no other. Of replicas
+// that start first with different ones, at once, one keeps its own.
+func openAuthority(ctx context.Context, s *store.Store, dir string, c clock.Clock) (*ca.CA, error) {
+	begun, err := s.Setting(ctx, fingerprintKey)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return nil, err
+	}
+	if _, missing := os.Stat(filepath.Join(dir, "ca.pem")); begun != "" && os.IsNotExist(missing) {
+		return nil, fault.New(fault.Invalid, "open the keys in %s: they are not there, and the database belongs to an installation that has some", dir).
+			Hint("copy the keys directory of another replica, or of a backup, to %s; with new keys every host would have to join again", dir)
+	}
+	authority, err := ca.Open(dir, c)
+	if err != nil {
+		return nil, err
+	}
+	begun, err = s.KeepSetting(ctx, fingerprintKey, authority.Fingerprint())
+	if err == nil && begun != authority.Fingerprint() {
+		err = fault.New(fault.Conflict, "open the keys in %s: they are not those of the database's installation", dir).
+			Hint("give all replicas of an installation the same keys directory, or name the right one with --keys")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return authority, nil
+}
+
+func (a *App) repositoryOn(s *store.Store) (*repository.Repository, error) {
+	return repository.New(repository.Options{
+		Store: s, Blobs: a.blobs, Keys: a.keys, Policy: a.policy, Clock: a.Clock, Log: component(a.Log, "repository"),
+	})
+}
+
+// desk is the repository as operators see it: any replica reads, the leader writes.
+type desk struct {
+	*repository.Repository
+	leader *replica.Replica
+}
+
+func (a *App) repository() server.Repository { return desk{Repository: a.repo, leader: a.replica} }
+
+// watchHealth says what must hold for hosts to be sent here.
+func (a *App) watchHealth() {
+	checks := []health.Check{
+		{Name: "database", Look: func(ctx context.Context) error {
+			_, err := a.store.Setting(ctx, fingerprintKey)
+			return notFoundIsFine(err)
+		}},
+		{Name: "leader", Look: a.lookForLeader},
+		{Name: "artifacts", Look: func(ctx context.Context) error { _, err := a.blobs.Has(ctx, release.DigestOf(nil)); return err }},
+	}
+	if a.Database == "" || a.Blobs == "" {
+		checks = append(checks, health.RoomFor(a.Data, leastRoom))
+	}
+	a.health = health.New(health.Options{Checks: checks, Clock: a.Clock, Log: component(a.Log, "health")})
+}
+
+func notFoundIsFine(err error) error {
+	if fault.KindOf(err) == fault.NotFound {
+		return nil
+	}
+	return err
+}
+
+// lookForLeader tells whether some replica decides.
+func (a *App) lookForLeader(ctx context.Context) error {
+	if leads, _, _ := a.replica.Leads(); leads {
+		return nil
+	}
+	l, err := a.store.Leader(ctx)
+	if err == nil && l.Left <= 0 {
+		err = fault.New(fault.Unavailable, "find the leader: no replica leads").Hint("one takes the lead by itself within %v; if not, look at their logs", 2*a.Life)
+	}
+	return err
+}
+
+// withHealth puts the health in front of the operators' port: without a token, and without the database.
+func (a *App) withHealth(next http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /healthz", a.health.Live())
+	mux.Handle("GET /readyz", a.health.Ready())
+	mux.Handle("/", next)
+	return mux
+}
+
+// withDefaults fills in what was left open.
+func (o Options) withDefaults() Options {
+	o.Grace, o.Life, o.Replica = cmp.Or(o.Grace, grace), cmp.Or(o.Life, life), replicaName(o.Replica)
+	return o
+}
+
+// replicaName names this process among the replicas: no other process ever has the name.
+func replicaName(given string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "replica"
+	}
+	return cmp.Or(given, host) + "-" + strings.ToLower(rand.Text()[:8])
+}

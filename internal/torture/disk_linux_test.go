@@ -1,0 +1,44 @@
+package torture
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// makeSmall makes a small disk, if the machine lets this user.
+func (w *world) makeSmall() {
+	w.t.Helper()
+	dir, err := os.MkdirTemp("", "firebreak-torture-") // PostgreSQL's user must reach it
+	w.must(err)
+	w.must(os.Chmod(dir, 0o755))
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=192m,mode=0755"); err != nil {
+		w.t.Logf("no disk will be full: a small one cannot be made: %v", err)
+		_ = os.Remove(dir)
+		return
+	}
+	w.small = dir
+	w.t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			w.t.Error(err)
+		}
+		_ = os.Remove(dir)
+	})
+}
+
+// fill fills the small disk, and gives what frees it.
+func (w *world) fill() (free func()) {
+	path := filepath.Join(w.small, "ballast")
+	f, err := os.Create(path)
+	if err != nil {
+		return func() {}
+	}
+	for size := 1 << 20; size >= 1; size /= 2 {
+		for data := make([]byte, size); err == nil; {
+			_, err = f.Write(data)
+		}
+		err = nil
+	}
+	_ = f.Close()
+	return func() { _ = os.Remove(path) }
+}
