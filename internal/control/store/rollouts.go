@@ -27,11 +27,6 @@ func (s *Store) Commit(ctx context.Context, c Commit) error {
 
 // decided writes a commit.
 func (s *Store) decided(ctx context.Context, tx *sql.Tx, c Commit) error {
-	if c.Term != 0 {
-		if err := checkTerm(ctx, tx, s.dialect, c.Term); err != nil {
-			return err
-		}
-	}
 	if err := saveState(ctx, tx, c); err != nil {
 		return err
 	}

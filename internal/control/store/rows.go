@@ -182,7 +182,6 @@ type Commit struct {
 	Recall   *Recall       // inserted once by (component, manifest)
 	Incident *Incident     // inserted
 	Reports  []ReportKey   // marked as taken in; each must not have been before, else fault.Conflict
-	Term     int64         // of the leader that decided: another one leads by now is a fault.Conflict; 0 is not checked
 }
 
 // ReportKey names a report.

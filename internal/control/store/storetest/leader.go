@@ -143,12 +143,9 @@ func leaderFenced(t *testing.T, s *store.Store) {
 	ok(t, old.Commit(t.Context(), commit("r1", 1)))
 	ids := must[[]int64](t)(s.Ask(t.Context(), store.Letter{Kind: "lease"}))
 	b := takeOver(t, s, "b", long)
-	sworn := commit("r1", 2)
-	sworn.Term = a.Term
 	for name, write := range map[string]func() error{
 		"setting":   func() error { return old.PutSetting(t.Context(), "k", "late") },
 		"commit":    func() error { return old.Commit(t.Context(), commit("r1", 2)) },
-		"a term":    func() error { return s.Commit(t.Context(), sworn) },
 		"directive": func() error { return old.PutDirective(t.Context(), directive("a", 1)) },
 		"incident":  func() error { return old.CloseIncident(t.Context(), "i1", now) },
 		"report":    func() error { return old.MarkTaken(t.Context(), store.ReportKey{Endpoint: "ep-1", Seq: 1}) },
