@@ -1,12 +1,9 @@
 # `make` lists the targets. Each is one command; what takes more is a script in scripts/.
-SHELL := /bin/sh
 .DEFAULT_GOAL := help
-DEMO_FLAGS ?=
 BENCH ?= .
 SEEDS ?= 10000
-ONLY ?=
 
-.PHONY: help build demo test lint fmt cross bench calibrate nightly fuzz e2e-vm rescue-iso packages torture fresh-check clean
+.PHONY: help build demo test lint fmt cross bench calibrate nightly fuzz e2e-vm rescue-iso packages torture screenshots fresh-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -52,6 +49,9 @@ packages: ## Debian packages into dist/ (scripts/packages-check proves them, as 
 
 torture: ## kill replicas, databases and lines for ten minutes, and look what is left
 	scripts/torture 10m
+
+screenshots: ## pictures of every page of the console into docs/screenshots
+	scripts/screenshots
 
 fresh-check: ## prove README's two commands on a bare Debian 12 (needs root and debootstrap)
 	scripts/fresh-check

@@ -34,8 +34,8 @@ var floors = [][]string{
 	// Decisions: values in, values out.
 	{"internal/domain/rollout", "internal/domain/install", "internal/domain/trust"},
 
-	// Artifacts out of others: both wings need it, and it does I/O on readers only.
-	{"internal/delta"},
+	// Artifacts out of others: both wings need it, and it does I/O on readers only. What went wrong, written down: values in, documents out.
+	{"internal/delta", "internal/postmortem"},
 
 	// The host's wing: the operating system, then what is built on it, then the guard and the loop.
 	{"internal/endpoint/disk", "internal/endpoint/component", "internal/endpoint/process"},
@@ -56,13 +56,13 @@ var floors = [][]string{
 		"internal/control/store", "internal/control/blob", "internal/control/notify", "internal/control/ca", "internal/control/token",
 		"internal/control/registry", "internal/control/problem", "internal/control/gate", "internal/control/admission", "internal/control/cells", "internal/control/metrics", "internal/control/health",
 	},
-	{"internal/control/repository", "internal/control/engine", "internal/control/ingest", "internal/control/roots"},
+	{"internal/control/repository", "internal/control/engine", "internal/control/ingest", "internal/control/roots", "internal/control/live"},
 	{"internal/control/replica", "internal/control/server", "internal/control/web", "internal/control/backup"},
 	{"internal/control/doctor", "internal/control/app"},
 
 	// The operator's side, and what runs both wings.
 	{"client", "internal/publisher", "internal/sim"},
-	{"internal/demo", "internal/e2e", "internal/vm", "internal/bench", "internal/torture"},
+	{"internal/demo", "internal/e2e", "internal/vm", "internal/bench", "internal/torture", "internal/browser"},
 	{"internal/cli"},
 	{"cmd/firebreak", "cmd/firebreak-agent", "cmd/firebreak-guard"},
 }

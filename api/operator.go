@@ -76,6 +76,36 @@ type Release struct {
 	State     string          `json:"state"` // published or recalled
 	Validated bool            `json:"validated"`
 	Document  json.RawMessage `json:"document,omitempty"` // the manifest itself, when one release is asked for
+
+	// What follows is there when one release is asked for.
+	Signatures []Signature    `json:"signatures,omitempty"` // of the metadata that names it
+	Verdicts   []Verdict      `json:"verdicts,omitempty"`   // of validators
+	Hosts      int64          `json:"hosts,omitempty"`      // that run it now
+	Heard      int64          `json:"heard,omitempty"`      // of them, in the last 15 minutes
+	Rollouts   []string       `json:"rollouts,omitempty"`   // ids, newest first
+	Recalled   *ReleaseRecall `json:"recalled,omitempty"`
+}
+
+// Signature is one that counts: it was verified when the release came.
+type Signature struct {
+	Role string `json:"role"` // of the metadata
+	Key  string `json:"key"`  // its id
+}
+
+// Verdict is what a validator said of a release before it was signed.
+type Verdict struct {
+	Validator string     `json:"validator"`
+	Artifact  string     `json:"artifact,omitempty"` // digest of what it looked at
+	Passed    bool       `json:"passed"`
+	At        *time.Time `json:"at,omitempty"`
+	Detail    string     `json:"detail,omitempty"`
+}
+
+// ReleaseRecall says when and why a release must not run again anywhere.
+type ReleaseRecall struct {
+	At      time.Time `json:"at"`
+	Reason  string    `json:"reason,omitempty"`
+	Rollout string    `json:"rollout"`
 }
 
 // PlanCheck is what is wrong with a plan, or its bound.
@@ -154,6 +184,7 @@ type Rollout struct {
 	Cell      string        `json:"cell,omitempty"`     // this one, if the plan has cells
 	Wave      int           `json:"wave,omitempty"`     // of this cell; 1 is the first
 	Cells     []RolloutCell `json:"cells,omitempty"`    // the other ones of the plan
+	Arms      []Arm         `json:"arms,omitempty"`     // exposed hosts against controls, once there were comparisons; without strata that are judged alone
 }
 
 // Unfit counts hosts that do not get a release because they miss posture that its plan asks for.
@@ -268,10 +299,12 @@ type Endpoint struct {
 	LastSeen   time.Time            `json:"last_seen"`
 	Components map[string]Component `json:"components,omitempty"`
 	Posture    *Posture             `json:"posture,omitempty"` // in the words that the control plane knows; nil if the host has not said it
-	Leases     []LeaseStatus        `json:"leases,omitempty"`  // when one endpoint is asked for
+	Leases     []LeaseStatus        `json:"leases,omitempty"`  // when one endpoint is asked for; the newest 100, newest first
 	Revoked    *time.Time           `json:"revoked,omitempty"` // its identity is good for nothing since
 	Why        string               `json:"why,omitempty"`     // why it was revoked, and by whom
 	Twins      *Twins               `json:"twins,omitempty"`   // when one endpoint is asked for; what speaks for two hosts having this identity
+	Reports    []Report             `json:"reports,omitempty"` // when one endpoint is asked for; the last 50 that are kept, newest first
+	Next       []Next               `json:"next,omitempty"`    // when one endpoint is asked for; what it would get next, and why not yet
 }
 
 // Twins are signs that an identity is used by two hosts, as the replica saw them that answers.
@@ -308,6 +341,8 @@ type Incident struct {
 	Title     string         `json:"title"`
 	Opened    time.Time      `json:"opened"`
 	Closed    *time.Time     `json:"closed,omitempty"`
+	ClosedBy  string         `json:"closed_by,omitempty"`
+	Note      string         `json:"note,omitempty"`     // of whoever closed it
 	Harmed    []LeaseStatus  `json:"harmed,omitempty"`   // when one incident is asked for; the first 10,000
 	Crashes   []CrashCluster `json:"crashes,omitempty"`  // what the harmed hosts found, equal crashes together; those of the most hosts first, at most 20
 	Timeline  []Decision     `json:"timeline,omitempty"` // the decisions that matter: not every lease

@@ -4,6 +4,7 @@ package api
 type Problem struct {
 	Type     string         `json:"type"`               // "urn:firebreak:" and the fault's kind
 	Title    string         `json:"title"`              // the kind in words
+	Code     string         `json:"code,omitempty"`     // what programs may tell apart beyond the kind: "starting", the control plane is not open yet; "session_expired", sign in again
 	Status   int            `json:"status"`             // HTTP status
 	Detail   string         `json:"detail"`             // what was being done, to what, why it failed
 	Instance string         `json:"instance,omitempty"` // "urn:firebreak:request:" and the request id

@@ -80,6 +80,20 @@ func TestClientWalksTheWholePort(t *testing.T) {
 	check("revoke token", c.RevokeToken(ctx, fresh.ID), true)
 	tokens, err := c.Tokens(ctx)
 	check("tokens", err, len(tokens) == 2)
+	for range 2 {
+		closed, err := c.CloseIncident(ctx, incidents[0].ID, "all are back")
+		check("close an incident", err, closed.Closed != nil && closed.Note == "all are back")
+	}
+	halted, err := c.HaltAll(ctx, api.HaltRollouts{Rollouts: []string{"ro-1"}})
+	check("halt by name", err, len(halted.Rollouts) == 1 && halted.Rollouts[0].State == api.HaltEnded)
+	halted, err = c.HaltAll(ctx, api.HaltRollouts{Reason: "enough"})
+	check("halt everything", err, len(halted.Rollouts) == 0)
+	closings := 0
+	for a, err := range c.EachAudit(ctx, client.AuditFilter{Act: "closeIncident", Actor: "alice", Target: incidents[0].ID}) {
+		check("audit", err, a.Detail == "all are back")
+		closings++
+	}
+	check("audit of two closings", nil, closings == 2)
 	_, err = c.RollBack(ctx, "ro-1", "")
 	check("rollback of a tripped rollout", nil, client.KindOf(err) == client.Conflict)
 }

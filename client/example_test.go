@@ -88,7 +88,7 @@ func ExampleClient_IfMatch() {
 	}
 	_, err = c.IfMatch(seen).RollBack(ctx, r.ID, "it looked bad")
 	if e, ok := errors.AsType[*client.Error](err); ok {
-		before, _, _ := strings.Cut(e.Message, " (") // behind it: who paused it, and why
+		before, _, _ := strings.Cut(e.Message, " at 2") // behind it: when it was paused, by whom, and why
 		fmt.Println(e.Status, before)
 	}
 	// Output:

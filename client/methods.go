@@ -127,6 +127,15 @@ func (c *Client) Halt(ctx context.Context, id, reason string) (api.Rollout, erro
 	return c.act(ctx, id, "halt", reason)
 }
 
+// HaltAll halts the rollouts that are named, or all that are proposed, running or paused if none is, and tells what became of each. The
+// control plane answers within a second, whatever its database does, and it is safe to ask again. An error means that nothing is known to have
+// been halted; look at the State of each rollout otherwise.
+func (c *Client) HaltAll(ctx context.Context, want api.HaltRollouts) (api.Halted, error) {
+	var h api.Halted
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/halt", send: want}, &h)
+	return h, err
+}
+
 // RollBack stops exposing for good, puts exposed hosts back and recalls the release.
 func (c *Client) RollBack(ctx context.Context, id, reason string) (api.Rollout, error) {
 	return c.act(ctx, id, "rollback", reason)
@@ -213,10 +222,21 @@ type EndpointFilter struct {
 	Version     string              // whose component runs it
 	SilentSince time.Time           // that were not heard since
 	Prefix      string              // of the id
+	Lacks       []string            // that miss one of these words of posture
+	Refusing    bool                // that keep a release in quarantine; one of Component if that is set
+	AtRisk      bool                // that do not come back by themselves from a panic in every boot
 }
 
 func (f EndpointFilter) query() url.Values {
 	query := url.Values{}
+	for name, asked := range map[string]bool{"refusing": f.Refusing, "at_risk": f.AtRisk} {
+		if asked {
+			query.Set(name, "true")
+		}
+	}
+	if len(f.Lacks) > 0 {
+		query["lacks"] = f.Lacks
+	}
 	for key, values := range f.Select {
 		for _, value := range values {
 			query.Add("select", key+"="+value)
@@ -283,6 +303,57 @@ func (c *Client) EachIncident(ctx context.Context) iter.Seq2[api.Incident, error
 // Incident returns one incident with harmed hosts and timeline.
 func (c *Client) Incident(ctx context.Context, id string) (api.Incident, error) {
 	return get[api.Incident](ctx, c, "/api/v1/incidents/"+segment(id))
+}
+
+// PostMortem returns an incident written down: facts filled in, questions left open.
+func (c *Client) PostMortem(ctx context.Context, id string) (api.PostMortem, error) {
+	return get[api.PostMortem](ctx, c, reportOf(id))
+}
+
+// IncidentReport returns the same as a file: "json", "markdown", or "zip" for both with pictures.
+func (c *Client) IncidentReport(ctx context.Context, id, format string) ([]byte, error) {
+	var file []byte
+	err := c.do(ctx, call{method: http.MethodGet, path: reportOf(id), query: url.Values{"format": {format}}}, &file)
+	return file, err
+}
+
+func reportOf(id string) string { return "/api/v1/incidents/" + segment(id) + "/report" }
+
+// Forecast plays what bad releases would cost under a stored plan on the hosts that have a component, or on all if it is empty.
+func (c *Client) Forecast(ctx context.Context, plan, component string) (api.Forecast, error) {
+	var f api.Forecast
+	err := c.do(ctx, call{method: http.MethodGet, path: "/api/v1/plans/" + segment(plan) + "/forecast", query: of(component)}, &f)
+	return f, err
+}
+
+// RolloutForecast is [Client.Forecast] under the plan that is frozen into a rollout, on the hosts that have its component.
+func (c *Client) RolloutForecast(ctx context.Context, id string) (api.Forecast, error) {
+	return get[api.Forecast](ctx, c, "/api/v1/rollouts/"+segment(id)+"/forecast")
+}
+
+// CloseIncident notes that people are done with an incident. Of one that is closed it changes nothing, and shows who closed it.
+func (c *Client) CloseIncident(ctx context.Context, id, note string) (api.Incident, error) {
+	var i api.Incident
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/incidents/" + segment(id) + "/close", send: api.CloseIncident{Note: note}}, &i)
+	return i, err
+}
+
+// AuditFilter picks entries of the audit that have everything it asks for. Empty fields ask for nothing.
+type AuditFilter struct {
+	Actor  string // is contained in the actor
+	Act    string // is the operation, as in openapi.json
+	Target string // is contained in what it was done to
+}
+
+// EachAudit goes through what people did, newest first. It ends at the first error.
+func (c *Client) EachAudit(ctx context.Context, f AuditFilter) iter.Seq2[api.AuditEntry, error] {
+	query := url.Values{}
+	for name, value := range map[string]string{"actor": f.Actor, "act": f.Act, "target": f.Target} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return pages[api.AuditEntry](ctx, c, "/api/v1/audit", query, "")
 }
 
 // pageSize is how many items are asked for at once.

@@ -10,6 +10,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/control/store/postgres"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/sim/forecast"
 )
 
 // serve runs the control plane as the flags say.
@@ -28,6 +29,7 @@ func serve(ctx context.Context, o cli.ServeOptions) error {
 		Operators: o.ListenOperator, Agents: o.ListenAgents, AgentHosts: o.AgentHosts, Prometheus: o.Prometheus,
 		Cell: o.Cell, Peers: o.Peers, PeerTokens: o.PeerTokens,
 		GateHosts: o.GateHosts, PollIdle: o.PollIdle, PollActive: o.PollActive, Version: version, Out: o.Out, Log: slog.New(handler), Clock: clock.Wall{},
+		Forecast: forecast.New(clock.Wall{}).Forecast,
 	})
 }
 

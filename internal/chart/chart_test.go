@@ -308,6 +308,26 @@ func TestMistakesAreListed(t *testing.T) {
 	}
 }
 
+func TestHostileTextsStayTexts(t *testing.T) {
+	t.Parallel()
+	const evil = "]]></title><script>alert(1)</script>\u202egnp.exe\x00\n&amp;\xff"
+	c := exposure()
+	c.Title, c.Subtitle, c.X.Label = evil+strings.Repeat("x", 1<<20), evil, evil
+	c.Series[0].Name, c.Marks[0].Label = evil, evil
+	got := string(draw(t, c))
+	if len(got) > 64<<10 {
+		t.Errorf("the picture has %d bytes, want a long title cut", len(got))
+	}
+	for _, never := range []string{"<script", "\u202e", "\x00"} {
+		if strings.Contains(got, never) {
+			t.Errorf("the picture has %q", never)
+		}
+	}
+	if c.Series[0].Name != evil {
+		t.Errorf("drawing changed the caller's chart")
+	}
+}
+
 func TestWriteErrorIsPassedOn(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // svg is a picture being written.
@@ -33,7 +35,42 @@ func (p plain) String() string {
 	return b.String()
 }
 
+// mostText bounds each of the caller's texts, in characters.
+const mostText = 300
+
+// legible is a text that a picture can carry: bounded, and of characters that show. What orders text about, such as the controls of
+// bidirectional writing, would let one name pass for another.
+func legible(text string) string {
+	kept := 0
+	return strings.Map(func(r rune) rune {
+		kept++
+		switch {
+		case kept == mostText:
+			return '…'
+		case kept > mostText:
+			return -1
+		case !unicode.IsGraphic(r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+// legible is the chart with all of its texts so.
+func (c Chart) legible() Chart {
+	c.Title, c.Subtitle, c.X.Label, c.Y.Label = legible(c.Title), legible(c.Subtitle), legible(c.X.Label), legible(c.Y.Label)
+	c.Series, c.Marks = slices.Clone(c.Series), slices.Clone(c.Marks)
+	for i := range c.Series {
+		c.Series[i].Name = legible(c.Series[i].Name)
+	}
+	for i := range c.Marks {
+		c.Marks[i].Label = legible(c.Marks[i].Label)
+	}
+	return c
+}
+
 func (c Chart) draw() []byte {
+	c = c.legible()
 	f, s := newFrame(c), &svg{}
 	s.add(`<svg xmlns="http://www.w3.org/2000/svg" class="fb-chart" role="img" width="%v" height="%v" viewBox="0 0 %v %v">`+"\n",
 		px(f.width), px(f.height), px(f.width), px(f.height))

@@ -58,8 +58,10 @@ func (p *program) backUp(ctx context.Context, f backupFlags) error {
 	if f.Recipients, f.Identities, err = f.encryption(); err != nil {
 		return err
 	}
-	f.Elsewhere, f.Version, f.Now, f.Progress = f.database != "", p.Version, p.Clock.Now(), p.doing
+	f.Elsewhere, f.Version, f.Now = f.database != "", p.Version, p.Clock.Now()
+	f.Progress, f.Bytes = p.stages()
 	result, err := backup.Make(ctx, f.Options)
+	p.drawing.end()
 	if err != nil {
 		return err
 	}
@@ -104,13 +106,6 @@ func passphrase(file string) (string, error) {
 		return "", fault.New(fault.Invalid, "read the passphrase: %s must hold one line and nothing else", file)
 	}
 	return secret, nil
-}
-
-// doing tells a person what is done now.
-func (p *program) doing(what string) {
-	if !p.json {
-		_, _ = fmt.Fprintln(p.Err, what+" ...")
-	}
 }
 
 func (p *program) sayBackup(r backup.Result) {

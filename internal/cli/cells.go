@@ -228,6 +228,7 @@ in which they were published; one that is here already only gets the bytes that 
 			if err != nil {
 				return err
 			}
+			owner.Progress = p.transfers("copying")
 			published, err := owner.Copy(ctx, controlPlane{there}, args[0], args[1])
 			if err != nil {
 				return err

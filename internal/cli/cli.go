@@ -98,6 +98,8 @@ type program struct {
 	token     string
 	tokenFile string
 	json      bool
+	quiet     bool
+	drawing   *progress // the last that was begun; nil: none
 }
 
 // Run runs one command and returns its exit code. It ends early when ctx does.
@@ -109,6 +111,7 @@ func Run(ctx context.Context, env Env) int {
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
 	err := root.ExecuteContext(ctx)
+	p.drawing.end()
 	var code exitCode
 	switch {
 	case err == nil:
@@ -149,8 +152,9 @@ Exit codes:  0 ok, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict, 5 
 	flags.StringVar(&p.token, "token", "", "operator token; other users see it in the process list, so prefer the environment (env FIREBREAK_TOKEN)")
 	flags.StringVar(&p.tokenFile, "token-file", "", "file that holds the operator token (env FIREBREAK_TOKEN_FILE)")
 	flags.BoolVar(&p.json, "json", false, "print JSON")
+	flags.BoolVar(&p.quiet, "quiet", false, "say nothing of progress")
 	root.AddCommand(
-		p.serveCommand(), p.demoCommand(), p.applyCommand(), p.planCommand(), p.releaseCommand(), p.rolloutCommand(), p.freezeCommand(),
+		p.serveCommand(), p.demoCommand(), p.applyCommand(), p.planCommand(), p.releaseCommand(), p.rolloutCommand(), p.topCommand(), p.freezeCommand(),
 		p.fleetCommand(), p.endpointCommand(), p.incidentCommand(), p.simCommand(), p.keyCommand(), p.tokenCommand(), p.backupCommand(), p.gcCommand(), p.migrateCommand(),
 		p.restoreCommand(), p.doctorCommand(), p.versionCommand(),
 	)

@@ -118,6 +118,31 @@ func TestWatchRedrawsInPlaceOnATerminal(t *testing.T) {
 	}
 }
 
+// A watch that hardly ever asks still sees everything: it comes by the live stream.
+func TestWatchIsToldByTheStream(t *testing.T) {
+	t.Parallel()
+	w := servertest.Open(t, nil)
+	w.Publish("sensor-content", "2")
+	w.Join(10, "sensor-content")
+	if r := invoke(t, w, 0, nil, "rollout", "start", "sensor-content", "2"); r.code != cli.ExitOK {
+		t.Fatal(r.err)
+	}
+	for _, format := range []string{"--json=false", "--json"} {
+		done := make(chan result)
+		go func() { done <- invoke(t, w, 0, nil, "rollout", "watch", "--every", "1h", format) }()
+		if format == "--json=false" {
+			w.Pass(1)
+			w.Ask("ro-1", 1)
+			w.Ask("ro-1", 2)
+			w.Report("ro-1", 1, "crashed", "")
+			w.Report("ro-1", 2, "crashed", "")
+		}
+		if r := <-done; r.code != cli.ExitStopped || !strings.Contains(r.out, "tripped") {
+			t.Errorf("%s: got code %d and %s%s, want it to end with the trip", format, r.code, r.out, r.err)
+		}
+	}
+}
+
 func TestWatchWaitsForTheControlPlane(t *testing.T) {
 	t.Parallel()
 	w := servertest.Open(t, nil)

@@ -19,12 +19,17 @@ func (p *program) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(first(p.server, p.Getenv("FIREBREAK_SERVER"), defaultServer), token)
+	c, err := client.New(p.address(), token)
 	if err != nil {
 		return nil, err
 	}
 	c.Agent = "firebreak/" + p.Version
 	return c, nil
+}
+
+// address is the control plane's.
+func (p *program) address() string {
+	return first(p.server, p.Getenv("FIREBREAK_SERVER"), defaultServer)
 }
 
 // credential finds the token: a flag wins over the environment, the token itself over a file.

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 
 func (p *program) fleetCommand() *cobra.Command {
 	c := group("fleet", "Look at endpoints", `Shows the endpoints: what each is, what it runs, and which leases it had.`)
-	c.AddCommand(p.fleetList(), p.fleetShow(), p.fleetProfile())
+	c.AddCommand(p.fleetList(), p.fleetShow(), p.fleetProfile(), p.fleetPlot())
 	return c
 }
 
@@ -170,19 +171,20 @@ func ringsOf(ctx context.Context, c *client.Client) (map[string][]api.Ring, erro
 }
 
 func (p *program) sayEndpoint(e api.Endpoint, rings map[string][]api.Ring) {
+	e = cleaned(e)
 	a, style := e.Attributes, p.styleOf(p.Out)
-	p.say("%s  tenant %s, seen %s, enrolled %s", style.bold(e.ID), e.Tenant, p.ago(e.LastSeen), stamp(e.Enrolled))
-	p.say("%s", strings.Join(slices.DeleteFunc([]string{a.OS, a.Version, a.Kernel, a.Arch, a.Class, a.Region, a.Site},
+	p.sayFitting(fmt.Sprintf("%s  tenant %s, seen %s, enrolled %s", style.bold(e.ID), e.Tenant, p.ago(e.LastSeen), stamp(e.Enrolled)))
+	p.sayFitting(strings.Join(slices.DeleteFunc([]string{a.OS, a.Version, a.Kernel, a.Arch, a.Class, a.Region, a.Site},
 		func(s string) bool { return s == "" }), "  "))
 	if e.Revoked != nil {
-		p.say("revoked %s: %s", p.ago(*e.Revoked), e.Why)
+		p.sayFitting(fmt.Sprintf("revoked %s: %s", p.ago(*e.Revoked), e.Why))
 	}
 	if e.Twins != nil {
 		p.say("two hosts seem to share this identity: %s (%s, %s in all); revoke it, and let each join by itself", e.Twins.Sign, p.ago(e.Twins.Last),
 			plural(int64(e.Twins.Signs), "sign"))
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.Labels)) {
-		p.say("label %s=%s", key, e.Labels[key])
+		p.sayFitting(fmt.Sprintf("label %s=%s", key, e.Labels[key]))
 	}
 	p.say("")
 	t := newTable("COMPONENT", "KIND", "RUNS", "BACK TO", "PHASE")

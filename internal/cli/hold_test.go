@@ -80,8 +80,8 @@ func TestTroubleNamesStrataAndWhatExplainsTheHarm(t *testing.T) {
 		t.Errorf("trouble (-want +got):\n%s", diff)
 	}
 	for _, line := range got {
-		if runes(line) > 79 {
-			t.Errorf("a line has %d columns, want at most 79: %s", runes(line), line)
+		if wide(line) > 79 {
+			t.Errorf("a line has %d columns, want at most 79: %s", wide(line), line)
 		}
 	}
 }

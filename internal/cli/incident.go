@@ -11,7 +11,7 @@ import (
 
 func (p *program) incidentCommand() *cobra.Command {
 	c := group("incident", "Look at incidents", `An incident is the record opened by a trip: who was harmed, what was decided when, and on which evidence.`)
-	c.AddCommand(p.incidentList(), p.incidentShow())
+	c.AddCommand(p.incidentList(), p.incidentShow(), p.incidentExport(), p.incidentClose())
 	return c
 }
 
@@ -60,18 +60,7 @@ func (p *program) incidentShow() *cobra.Command {
 		use: "show ID", short: "Show an incident: harmed hosts, timeline, evidence", args: cobra.ExactArgs(1), lists: "firebreak incident list",
 		long:    `Shows an incident from stored records alone.`,
 		example: "firebreak incident show inc-4q2kd7x0ab",
-		ids: func(ctx context.Context) ([]string, error) {
-			c, err := p.connect()
-			if err != nil {
-				return nil, err
-			}
-			incidents, err := c.Incidents(ctx)
-			ids := make([]string, len(incidents))
-			for i, in := range incidents {
-				ids[i] = in.ID + "\t" + in.Title
-			}
-			return ids, err
-		},
+		ids:     p.incidentIDs,
 		run: func(ctx context.Context, args []string) error {
 			c, err := p.connect()
 			if err != nil {
@@ -86,15 +75,68 @@ func (p *program) incidentShow() *cobra.Command {
 	})
 }
 
+func (p *program) incidentClose() *cobra.Command {
+	var note string
+	c := p.leaf(command{
+		use: "close ID", short: "Note that people are done with an incident", args: cobra.ExactArgs(1), lists: "firebreak incident list --open",
+		long: `
+Notes that people are done with an incident, who says so and why. It changes nothing else: the release stays recalled. Closing it again
+leaves it as it is.`,
+		example: "firebreak incident close inc-4q2kd7x0ab --note 'mended in 2024.7.20, see the post-mortem'", ids: p.incidentIDs,
+		run: func(ctx context.Context, args []string) error {
+			c, err := p.connect()
+			if err != nil {
+				return err
+			}
+			i, err := c.CloseIncident(ctx, args[0], note)
+			if err != nil {
+				return err
+			}
+			return p.show(i, func() { p.say("incident %s is closed since %s%s", i.ID, stampOf(i.Closed), closer(i)) })
+		},
+	})
+	c.Flags().StringVar(&note, "note", "", "what came of it, for the record")
+	return c
+}
+
+// closer says who closed an incident and why.
+func closer(i api.Incident) string {
+	text := ""
+	if i.ClosedBy != "" {
+		text = ", by " + i.ClosedBy
+	}
+	if i.Note != "" {
+		text += ": " + i.Note
+	}
+	return text
+}
+
+func (p *program) incidentIDs(ctx context.Context) ([]string, error) {
+	c, err := p.connect()
+	if err != nil {
+		return nil, err
+	}
+	incidents, err := c.Incidents(ctx)
+	ids := make([]string, len(incidents))
+	for i, in := range incidents {
+		ids[i] = in.ID + "\t" + in.Title
+	}
+	return ids, err
+}
+
 func (p *program) sayIncident(i api.Incident) {
+	i = cleaned(i)
 	style := p.styleOf(p.Out)
 	for _, line := range wrap(i.ID+"  ", i.Title, p.width()-1) {
 		p.say("%s", style.red(line))
 	}
-	p.say("%s %s, rollout %s, opened %s, %s", i.Component, i.Version, i.Rollout, stamp(i.Opened), incidentState(i))
+	p.sayFitting(fmt.Sprintf("%s %s, rollout %s, opened %s, %s", i.Component, i.Version, i.Rollout, stamp(i.Opened), incidentState(i)))
+	if i.Closed != nil {
+		p.paragraph("", "closed "+stampOf(i.Closed)+closer(i))
+	}
 	if s := i.Summary; s != nil {
-		p.say("exposed %d of %d, harmed %d, recovered %d, returned %d; E %s against %s", s.Exposed, s.Eligible, s.Harmed, s.Recovered,
-			s.Returned, evidence(s.Evidence), evidence(s.Trip))
+		p.sayFitting(fmt.Sprintf("exposed %d of %d, harmed %d, recovered %d, returned %d; E %s against %s", s.Exposed, s.Eligible, s.Harmed, s.Recovered,
+			s.Returned, evidence(s.Evidence), evidence(s.Trip)))
 		if s.FirstHarm != nil && s.Ended != nil {
 			p.say("halted %.1f s after the first harm", s.Ended.Sub(*s.FirstHarm).Seconds())
 		}

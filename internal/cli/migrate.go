@@ -77,24 +77,18 @@ func (p *program) migrate(ctx context.Context, f migrateFlags) error {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	defer func() { _ = from.Close() }() // it was only read
-	report, err := move.Copy(ctx, from, to, p.copying())
+	var bar *progress
+	report, err := move.Copy(ctx, from, to, func(_ string, done, total int64) {
+		if bar == nil {
+			bar = p.progressOf("copying", total, inRows())
+		}
+		bar.at(done)
+	})
+	bar.end()
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return p.printMoved(f, report)
-}
-
-// copying draws the progress of a copy on a terminal, and nothing elsewhere.
-func (p *program) copying() func(table string, done, total int64) {
-	if _, terminal := p.Terminal(p.Err); !terminal {
-		return nil
-	}
-	return func(table string, done, total int64) {
-		_, _ = fmt.Fprintf(p.Err, "\r\x1b[Kcopying %s: %d of %d rows", table, done, total)
-		if done == total {
-			_, _ = fmt.Fprint(p.Err, "\r\x1b[K")
-		}
-	}
 }
 
 func (p *program) printMoved(f migrateFlags, report move.Report) error {

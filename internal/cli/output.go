@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // columns is how wide output for people may be if the terminal does not say.
@@ -17,6 +17,17 @@ const columns = 80
 // say prints a line for people.
 func (p *program) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(p.Out, format+"\n", args...) // a closed pipe has nobody to be told
+}
+
+// sayFitting prints a line, broken if it is wider than the terminal.
+func (p *program) sayFitting(text string) {
+	lines := []string{text}
+	if wide(text) > p.width() {
+		lines = wrap("", text, p.width())
+	}
+	for _, line := range lines {
+		p.say("%s", line)
+	}
 }
 
 // show prints v as JSON if that was asked for, else as human does.
@@ -31,12 +42,12 @@ func (p *program) show(v any, human func()) error {
 	return encoder.Encode(v)
 }
 
-// table prints rows under a heading. Columns are as wide as they need to be; on a terminal one of them is cut to fit.
+// table prints rows under a heading. Columns are as wide as they need to be; on a terminal those that are too wide are shortened.
 type table struct {
 	head    []string
 	rows    []row
-	elastic int                                 // the column that is cut
-	shorten func(cell string, width int) string // how
+	elastic int                                 // the column that is shortened first
+	shorten func(cell string, width int) string // how it is
 }
 
 // row is a line of a table, and what is said under it.
@@ -45,12 +56,20 @@ type row struct {
 	note  string
 }
 
-func newTable(head ...string) *table { return &table{head: head, elastic: len(head) - 1, shorten: cut} }
+// newTable makes a table whose last column is shortened first.
+func newTable(head ...string) *table {
+	return &table{head: head, elastic: len(head) - 1, shorten: middle}
+}
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, row{cells: cells}) }
+func (t *table) add(cells ...string) {
+	for i := range cells {
+		cells[i] = clean(cells[i])
+	}
+	t.rows = append(t.rows, row{cells: cells})
+}
 
 // note says something of any length under the last row.
-func (t *table) note(text string) { t.rows[len(t.rows)-1].note = text }
+func (t *table) note(text string) { t.rows[len(t.rows)-1].note = clean(text) }
 
 func (t *table) print(p *program) {
 	style, widths := p.styleOf(p.Out), t.widths(p)
@@ -60,7 +79,8 @@ func (t *table) print(p *program) {
 			if i == t.elastic {
 				cell = t.shorten(cell, widths[i])
 			}
-			b.WriteString(paint(cell) + strings.Repeat(" ", widths[i]-runes(cell)+2))
+			cell = middle(cell, widths[i])
+			b.WriteString(pad(paint(cell), widths[i]+gap))
 		}
 		p.say("%s", strings.TrimRight(b.String(), " "))
 	}
@@ -75,31 +95,33 @@ func (t *table) print(p *program) {
 	}
 }
 
-// widths are those of the columns. Nothing is cut for a reader that is no terminal.
+const (
+	gap      = 2  // columns between two of a table
+	readable = 16 // columns that are left to the elastic one while others are wider
+)
+
+// widths are those of the columns. Nothing is shortened for a reader that is no terminal.
 func (t *table) widths(p *program) []int {
-	widths, all := make([]int, len(t.head)), -2
+	widths, all := make([]int, len(t.head)), -gap
 	for _, r := range append([]row{{cells: t.head}}, t.rows...) {
 		for i, cell := range r.cells {
-			widths[i] = max(widths[i], runes(cell))
+			widths[i] = max(widths[i], wide(cell))
 		}
 	}
 	for _, w := range widths {
-		all += w + 2
+		all += w + gap
 	}
-	if _, terminal := p.Terminal(p.Out); terminal && all > p.width() {
-		widths[t.elastic] = max(8, widths[t.elastic]-(all-p.width()))
+	if _, terminal := p.Terminal(p.Out); !terminal {
+		return widths
+	}
+	for over := all - p.width(); over > 0; over-- {
+		narrow := t.elastic
+		if widths[narrow] <= readable {
+			narrow = slices.Index(widths, slices.Max(widths))
+		}
+		widths[narrow] = max(1, widths[narrow]-1)
 	}
 	return widths
-}
-
-func runes(s string) int { return utf8.RuneCountInString(s) }
-
-// cut shortens s to at most width runes.
-func cut(s string, width int) string {
-	if runes(s) <= width {
-		return s
-	}
-	return string([]rune(s)[:max(0, width-1)]) + "…"
 }
 
 func (p *program) width() int {

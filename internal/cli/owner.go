@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"io"
 
 	"github.com/spf13/pflag"
@@ -31,31 +30,12 @@ func (p *program) publisher(dir string) (*publisher.Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return publisher.New(publisher.Options{Keyring: ring, Server: controlPlane{c}, Clock: p.Clock, Random: rand.Reader, Progress: p.progress()})
+	return publisher.New(publisher.Options{Keyring: ring, Server: controlPlane{c}, Clock: p.Clock, Random: rand.Reader, Progress: p.transfers("uploading")})
 }
 
 // keyring opens the keyring in dir, or the default one.
 func (p *program) keyring(dir string) (*publisher.Keyring, error) {
 	return publisher.OpenKeyring(first(dir, p.Getenv("FIREBREAK_KEYS"), defaultKeys))
-}
-
-// progress draws uploads on a terminal, and nothing elsewhere.
-func (p *program) progress() publisher.Progress {
-	if _, terminal := p.Terminal(p.Err); !terminal {
-		return nil
-	}
-	last := int64(-1)
-	return func(name string, sent, size int64) {
-		percent := 100 * sent / max(size, 1)
-		if percent == last && sent != size {
-			return
-		}
-		last = percent
-		_, _ = fmt.Fprintf(p.Err, "\r\x1b[Kuploading %s %3d %% of %d bytes", cut(name, 40), percent, size)
-		if sent == size {
-			_, _ = fmt.Fprintln(p.Err)
-		}
-	}
 }
 
 // controlPlane is the client as publishers see it: its errors have the kinds of the house.

@@ -17,7 +17,7 @@ func (p *program) planCommand() *cobra.Command {
 	c := group("plan", "Check, derive and list plans", `
 A plan says how releases are rolled out: rings, growth, evidence, budget. Keep plans in git and 'firebreak apply' them. Begin with one
 that comes with Firebreak ('firebreak plan shipped'), or let a budget of harm make one ('firebreak plan derive').`)
-	c.AddCommand(p.planCheck(), p.planDerive(), p.planSimulate(), p.planShipped(), p.planList(), p.planShow())
+	c.AddCommand(p.planCheck(), p.planDerive(), p.planSimulate(), p.planForecast(), p.planShipped(), p.planList(), p.planShow())
 	return c
 }
 
@@ -121,10 +121,10 @@ func padded(rows [][]string) []string {
 	for column := range rows[0] {
 		width := 0
 		for _, row := range rows {
-			width = max(width, runes(row[column]))
+			width = max(width, wide(row[column]))
 		}
 		for i, row := range rows {
-			lines[i] += row[column] + strings.Repeat(" ", width-runes(row[column])+2)
+			lines[i] += row[column] + strings.Repeat(" ", width-wide(row[column])+2)
 		}
 	}
 	return lines

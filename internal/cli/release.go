@@ -92,8 +92,9 @@ func (p *program) releaseShow() *cobra.Command {
 }
 
 func (p *program) sayRelease(r api.Release, m release.Manifest) {
+	r, m = cleaned(r), cleaned(m)
 	style := p.styleOf(p.Out)
-	p.say("%s  %s", style.bold(r.Component+" "+r.Version), style.outcome(r.State))
+	p.sayFitting(style.bold(r.Component+" "+r.Version) + "  " + style.outcome(r.State))
 	p.say("serial %d, floor %d, kind %s", m.Serial, m.Floor, m.Kind)
 	p.say("created %s, manifest %s", stamp(r.Created), short(r.Manifest))
 	p.say("plan %s: %s, harms at most %s on average", m.Plan.Name, plural(int64(len(m.Plan.Rings)), "ring"), plural(m.Plan.Defaulted().Bound().Hosts, "host"))

@@ -80,17 +80,17 @@ func TestGaugeBarAndWrapStayInTheirWidth(t *testing.T) {
 		}
 	}
 	for _, r := range []api.Ring{{}, {Size: 2, Leased: 2, Crashed: 2}, {Size: 1_000_000, Leased: 3, Confirmed: 1, Silent: 1}, {Size: 1, Leased: 5, Confirmed: 5}} {
-		if got := runes(bar(plain, r, r.Crashed+r.Reverted+r.Silent+r.Late)); got != barWidth {
-			t.Errorf("bar(%+v) has %d cells, want %d", r, got, barWidth)
+		if got := wide(bar(plain, r, barSize)); got != barSize {
+			t.Errorf("bar(%+v) has %d columns, want %d", r, got, barSize)
 		}
 	}
 	harmed := api.Ring{Size: 1_000_000, Leased: 900_000, Confirmed: 899_999, Crashed: 1}
-	if !strings.Contains(bar(plain, harmed, 1), "X") {
+	if !strings.Contains(bar(plain, harmed, barSize), "X") {
 		t.Error("one harmed host among many is not seen in the bar")
 	}
 	for _, line := range wrap("waiting: ", strings.Repeat("evidence ", 40), 60) {
-		if runes(line) > 60 {
-			t.Errorf("a wrapped line has %d columns, want at most 60: %s", runes(line), line)
+		if wide(line) > 60 {
+			t.Errorf("a wrapped line has %d columns, want at most 60: %s", wide(line), line)
 		}
 	}
 }

@@ -35,7 +35,8 @@ A PostgreSQL database is restored by its own means. Afterwards, and before any s
 		example: `firebreak restore --from monday.backup --to /var/lib/firebreak --identity key.txt
 			firebreak restore --database postgres://firebreak@db/firebreak --keys-dir /etc/firebreak/keys`,
 		run: func(ctx context.Context, _ []string) error {
-			f.Now, f.Progress = p.Clock.Now(), p.doing
+			f.Now = p.Clock.Now()
+			f.Progress, f.Bytes = p.stages()
 			if f.database != "" {
 				return p.makeSafe(ctx, f)
 			}
@@ -68,6 +69,7 @@ func (p *program) restore(ctx context.Context, f restoreFlags) error {
 		return err
 	}
 	restored, err := backup.Restore(ctx, f.RestoreOptions)
+	p.drawing.end()
 	if err != nil {
 		return err
 	}

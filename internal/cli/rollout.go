@@ -17,7 +17,7 @@ func (p *program) rolloutCommand() *cobra.Command {
 A rollout is one release going through one plan. It needs nobody to watch it: it waits for evidence by itself, and a
 bad release trips the breaker, which halts, recalls and rolls back. Halting needs nobody's approval.`)
 	c.AddCommand(
-		p.rolloutStart(), p.rolloutApprove(), p.rolloutWatch(), p.rolloutExplain(), p.rolloutList(), p.rolloutShow(),
+		p.rolloutStart(), p.rolloutApprove(), p.rolloutWatch(), p.rolloutExplain(), p.rolloutList(), p.rolloutShow(), p.rolloutPlot(),
 		p.rolloutAct("pause", "Expose nobody until it is resumed", `
 Exposes nobody new until 'firebreak rollout resume'. Hosts that were exposed go on, and the breaker stays armed.`, (*client.Client).Pause),
 		p.rolloutAct("resume", "Go on with a paused rollout", `
@@ -172,6 +172,9 @@ every host that got a lease and what became of it.`,
 				for _, line := range p.frame(answer.Rollout, p.Clock.Now()) {
 					p.say("%s", line)
 				}
+				if answer.Incident != "" {
+					p.say("write it down: firebreak incident export %s", answer.Incident)
+				}
 				for _, h := range answer.Holds {
 					p.say("lift the hold: firebreak rollout unhold %s%s", answer.ID, selectFlags(h.Select))
 				}
@@ -190,10 +193,10 @@ every host that got a lease and what became of it.`,
 // cutRelease shortens "component version" at the component, because the version is what people look for.
 func cutRelease(text string, width int) string {
 	component, version, _ := strings.Cut(text, " ")
-	if runes(text) <= width {
+	if wide(text) <= width {
 		return text
 	}
-	return cut(component, max(1, width-1-runes(version))) + " " + version
+	return cut(component, max(1, width-1-wide(version))) + " " + version
 }
 
 // oneOrNewest is the id that was given, or that of the newest rollout.

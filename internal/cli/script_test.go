@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +19,11 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/cli"
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/control/backup/backuptest"
+	"github.com/firebreak-dev/firebreak/internal/control/server"
 	"github.com/firebreak-dev/firebreak/internal/control/server/servertest"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
+	"github.com/firebreak-dev/firebreak/internal/sim/forecast"
 )
 
 // TestMain makes the test binary be the command, so that scripts run it as people do.
@@ -60,13 +65,19 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
-			w := servertest.Open(t, nil)
+			w := servertest.Open(t, func(o *server.Options) { o.Forecast = forecast.New(o.Clock).Forecast })
 			env.Values[worldKey{}] = w
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // or every command waits a second before it ends
 			env.Setenv("FIREBREAK_SERVER", w.URL)
 			env.Setenv("FIREBREAK_TOKEN", w.Token)
 			env.Setenv("FIREBREAK_KEYS", filepath.Join(env.WorkDir, "keys"))
 			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "full" { // everything is to be proved
+				return false, fmt.Errorf("there is no condition %q", cond)
+			}
+			return fulltest.Asked(), nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": exits, "world": world,
@@ -93,7 +104,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // world lets things happen on the other side:
 //
 //	world publish COMPONENT VERSION, world join N COMPONENT, world ask ROLLOUT HOST, world report ROLLOUT HOST OUTCOME [DETAIL],
-//	world stand HOST WORD..., world pass SECONDS, world trip COMPONENT, world complete COMPONENT N
+//	world stand HOST WORD..., world pass SECONDS, world trip COMPONENT, world complete COMPONENT N,
+//	world litter (a blob that nothing needs)
 func world(ts *testscript.TestScript, _ bool, args []string) {
 	w, _ := ts.Value(worldKey{}).(*servertest.World)
 	number := func(text string) int {
@@ -120,6 +132,8 @@ func world(ts *testscript.TestScript, _ bool, args []string) {
 		w.Trip(args[1])
 	case "complete":
 		w.Complete(args[1], number(args[2]))
+	case "litter":
+		ts.Check(w.Blobs.Put(context.Background(), release.DigestOf([]byte("litter")), 6, strings.NewReader("litter")))
 	default:
 		ts.Fatalf("unknown command of world: %s", args[0])
 	}

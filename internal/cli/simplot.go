@@ -13,9 +13,18 @@ import (
 
 // plot draws the course of the median run beside what happened that day.
 func (p *program) plot(file string, s sim.Scenario, sum sim.Summary) error {
+	return p.draw(file, courseOf(s, sum))
+}
+
+// draw writes a picture to a file, or to standard output if that is "-".
+func (p *program) draw(file string, c chart.Chart) error {
 	var picture bytes.Buffer
-	if err := courseOf(s, sum).WriteSVG(&picture); err != nil {
+	if err := c.WriteSVG(&picture); err != nil {
 		return err
+	}
+	if file == "-" {
+		_, _ = p.Out.Write(picture.Bytes()) // a closed pipe has nobody to be told
+		return nil
 	}
 	if err := os.WriteFile(file, picture.Bytes(), 0o644); err != nil { //nolint:gosec // a picture is for everybody to see
 		return fault.New(fault.Invalid, "write picture: %w", err)

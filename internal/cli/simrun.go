@@ -172,10 +172,13 @@ func (p *program) many(ctx context.Context, g *game, s sim.Scenario, wanted plan
 	if err != nil {
 		return sim.Summary{}, err
 	}
-	bar := p.bar("plan "+wanted.Name, g.runs, s.Fleet.Hosts)
+	bar := p.progressOf("plan "+wanted.Name, int64(g.runs), inRuns())
 	defer bar.end()
+	exposed := func(hosts int64) {
+		bar.then(fmt.Sprintf("a good update: %d %% of the fleet", 100*hosts/max(1, s.Fleet.Hosts)))
+	}
 	return sim.Many(ctx, s, wanted, sim.ManyOptions{
-		Options: sim.Options{Horizon: horizon(wanted), Progress: bar.exposed}, Runs: g.runs, Seed: g.seed, Workers: workers, Good: good, Done: bar.done,
+		Options: sim.Options{Horizon: horizon(wanted), Progress: exposed}, Runs: g.runs, Seed: g.seed, Workers: workers, Good: good, Done: func(finished int) { bar.at(int64(finished)) },
 	})
 }
 

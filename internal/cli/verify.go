@@ -37,6 +37,7 @@ keyring. With --dir the artifacts are not fetched: the content there is compared
 			if err = trustRoot(owner.Keyring, root); err != nil {
 				return err
 			}
+			owner.Progress = p.transfers("fetching")
 			v, err := owner.Verify(ctx, args[0], args[1], dir)
 			if err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ func (p *program) rolloutWatch() *cobra.Command {
 		ids: p.rolloutIDs, lists: "firebreak rollout list",
 		long: `
 Watches a rollout until it ends; without an ID the newest one. In a terminal the picture is redrawn in place, elsewhere
-each decision is a line. With --json each change is one JSON object on a line. A control plane that is away for a
+each decision is a line. It changes as soon as the control plane tells; where there is no live stream it is asked every so often. With --json each change is one JSON object on a line. A control plane that is away for a
 while is waited for. After a trip it stays until the harmed hosts have recovered, 60 s at most. Exit code 0 if the rollout completes, 10 if it is tripped, halted or rolled back.`,
 		example: "firebreak rollout watch\nfirebreak rollout watch ro-4q2k --json | jq .evidence",
 		run: func(ctx context.Context, args []string) error {
@@ -47,7 +48,7 @@ while is waited for. After a trip it stays until the harmed hosts have recovered
 			return p.watch(ctx, c, id, every)
 		},
 	})
-	c.Flags().DurationVar(&every, "every", defaultEvery, "how often to look")
+	c.Flags().DurationVar(&every, "every", defaultEvery, "how often to look while there is no live stream")
 	c.Flags().StringVar(&component, "component", "", "without an ID: the newest rollout of this component")
 	return c
 }
@@ -55,37 +56,33 @@ while is waited for. After a trip it stays until the harmed hosts have recovered
 // watch follows a rollout to its end.
 func (p *program) watch(ctx context.Context, c *client.Client, id string, every time.Duration) error {
 	screen := p.screen()
-	revision, stayed := int64(-1), time.Duration(0)
-	every = max(every, 10*time.Millisecond)
-	for {
-		r, err := c.Rollout(ctx, id)
+	revision, ended := int64(-1), time.Time{}
+	for r, err := range p.course(ctx, c, id, max(every, 10*time.Millisecond)) {
+		var fresh []api.Decision
+		if err == nil {
+			fresh, err = news(ctx, c, r, revision)
+		}
 		switch {
 		case err == nil:
-			fresh, failed := news(ctx, c, r, revision)
-			if failed != nil && client.KindOf(failed) != client.Unavailable {
-				return failed
-			}
-			if failed != nil {
-				screen.away(failed)
-				break
-			}
-			revision = r.Revision
-			screen.draw(r, fresh)
-			if over(r.Phase) && (!p.lingers(r) || stayed > lingering) {
-				return verdict(r)
-			}
-			if over(r.Phase) {
-				stayed += every
-			}
 		case client.KindOf(err) != client.Unavailable || ctx.Err() != nil:
 			return err
 		default:
 			screen.away(err)
+			continue
 		}
-		if err := p.Clock.Sleep(ctx, every); err != nil {
-			return err
+		revision = r.Revision
+		screen.draw(r, fresh)
+		if !over(r.Phase) {
+			continue
+		}
+		if now := p.Clock.Now(); ended.IsZero() {
+			ended = now
+		}
+		if !p.lingers(r) || p.Clock.Now().Sub(ended) > lingering {
+			return verdict(r)
 		}
 	}
+	return ctx.Err()
 }
 
 // news are the decisions since a revision; of a rollout seen for the first time only the last few.
@@ -141,7 +138,7 @@ type screen interface {
 
 // absent is the line about a control plane that does not answer; no error makes it longer than the terminal is wide.
 func (p *program) absent(err error) string {
-	return cut("waiting for the control plane: "+strings.Join(strings.Fields(err.Error()), " "), p.width()-1)
+	return cut("waiting for the control plane: "+clean(strings.Join(strings.Fields(err.Error()), " ")), p.width()-1)
 }
 
 // gone says once that the control plane does not answer.
@@ -200,7 +197,7 @@ func (s *lineScreen) draw(r api.Rollout, fresh []api.Decision) {
 	}
 	if text := r.Waiting.Text; text != s.waiting {
 		s.waiting = text
-		s.p.say("%s  %s", s.p.Clock.Now().UTC().Format("15:04:05.000"), summary(r))
+		s.p.say("%s  %s", s.p.Clock.Now().UTC().Format("15:04:05.000"), clean(summary(r)))
 	}
 	if text := s.p.staying(r); text != "" && !s.stays {
 		s.stays = true
@@ -227,7 +224,7 @@ func (p *program) decisionLines(decisions []api.Decision) []string {
 	var lines []string
 	for _, d := range decisions {
 		for _, r := range d.Records {
-			lines = append(lines, fmt.Sprintf("%s  %-15s %s", d.At.UTC().Format("15:04:05.000"), r.Verdict, r.Reason))
+			lines = append(lines, fmt.Sprintf("%s  %-15s %s", d.At.UTC().Format("15:04:05.000"), clean(r.Verdict), clean(r.Reason)))
 		}
 	}
 	return lines
@@ -288,7 +285,7 @@ func (s *liveScreen) paint(picture []string) {
 		fmt.Fprintf(&b, "\x1b[%dA", s.lines)
 	}
 	for _, line := range picture {
-		b.WriteString(line + "\x1b[K\n")
+		b.WriteString(fit(line, s.p.width()-1) + "\x1b[K\n")
 	}
 	b.WriteString("\x1b[J")
 	s.lines = len(picture)
@@ -297,36 +294,63 @@ func (s *liveScreen) paint(picture []string) {
 
 // frame is the picture of a rollout, line by line; none is wider than the terminal.
 func (p *program) frame(r api.Rollout, now time.Time) []string {
-	style, width := p.styleOf(p.Out), p.width()-1
+	return frame(cleaned(r), now, p.styleOf(p.Out), p.width()-1)
+}
+
+// frame is the picture of a rollout whose texts are clean.
+func frame(r api.Rollout, now time.Time, style palette, width int) []string {
 	lived := "started " + span(now.Sub(r.Started)) + " ago"
 	if r.Ended != nil {
 		lived = "after " + span(r.Ended.Sub(r.Started))
 	}
 	lines := []string{
 		style.bold(cut(fmt.Sprintf("%s %s on %s", r.Component, r.Version, planOf(r)), width)),
-		fmt.Sprintf("%s  %s %s", r.ID, style.outcome(words(r.Phase)), lived),
-		"",
 	}
+	lines = append(lines, wrap(r.ID+"  ", style.outcome(words(r.Phase))+" "+lived, width)...)
+	lines = append(lines, "")
 	name := 4
 	for _, ring := range r.Rings {
-		name = max(name, min(runes(ring.Name), 16))
+		name = max(name, min(wide(ring.Name), 16))
 	}
 	for _, ring := range r.Rings {
-		lines = append(lines, p.ringLine(ring, name))
+		lines = append(lines, ringLines(ring, name, style, width)...)
 	}
-	lines = append(lines, "",
+	lines = append(lines, "")
+	for _, text := range []string{
 		fmt.Sprintf("exposed %d of %d, confirmed %d, harmed %s, recovered %d, returned %d", r.Exposed, r.Eligible, r.Confirmed,
 			alarmed(style, r.Harmed), r.Recovered, r.Returned),
 		fmt.Sprintf("unconfirmed %d of %d allowed", r.Unconfirmed, r.Window),
 		fmt.Sprintf("evidence %s E %s (amber %s, trip %s) %s", gauge(r.Evidence, r.Amber, r.Trip), evidence(r.Evidence), evidence(r.Amber),
-			evidence(r.Trip), style.outcome(r.Alarm)))
+			evidence(r.Trip), style.outcome(r.Alarm)),
+	} {
+		lines = append(lines, wrap("", text, width)...)
+	}
 	lines = append(lines, trouble(r, width)...)
 	lines = append(lines, cellLines(r, width)...)
 	lines = append(lines, wrap(reasonLabel(r), r.Waiting.Text, width)...)
+	lines = append(lines, lacking(r, width)...)
 	if r.Incident != "" {
-		lines = append(lines, style.red("incident "+r.Incident)+": firebreak incident show "+r.Incident)
+		lines = append(lines, wrap("", style.red("incident "+r.Incident)+": firebreak incident show "+r.Incident, width)...)
 	}
 	return lines
+}
+
+// lacking lists the evidence that the open ring lacks, unless that is what it waits for.
+func lacking(r api.Rollout, width int) []string {
+	if over(r.Phase) {
+		return nil
+	}
+	var parts []string
+	for _, m := range r.Missing {
+		part := fmt.Sprintf("%s %s of %s", m.Name, m.Have, m.Need)
+		if !strings.Contains(r.Waiting.Text, part) {
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return wrap("still missing: ", strings.Join(parts, ", "), width)
 }
 
 func alarmed(style palette, n int64) string {
@@ -336,40 +360,51 @@ func alarmed(style palette, n int64) string {
 	return style.red(fmt.Sprint(n))
 }
 
-// ringLine is one ring: a bar of its places, and its counts.
-func (p *program) ringLine(r api.Ring, name int) string {
-	style := p.styleOf(p.Out)
-	harmed := r.Crashed + r.Reverted + r.Silent + r.Late
+// ringLines are one ring: a bar of its places, and its counts. What does not fit is under it.
+func ringLines(r api.Ring, name int, style palette, width int) []string {
+	places := int64(barSize)
+	if width < roomy {
+		places /= 4
+	}
+	line := fmt.Sprintf("  %s %s %4d/%-4d %-9s", pad(middle(r.Name, name), name), bar(style, r, places), r.Leased, r.Size, cut(words(r.State), 9))
+	counts := outcomes(r)
+	if wide(line)+1+wide(counts) <= width {
+		return []string{line + " " + counts}
+	}
+	return append([]string{line}, wrap(strings.Repeat(" ", name+3), counts, width)...)
+}
+
+// outcomes are what became of a ring's hosts.
+func outcomes(r api.Ring) string {
 	parts := []string{fmt.Sprintf("%d ok", r.Confirmed)}
 	for _, part := range []struct {
 		n    int64
 		word string
-	}{{harmed, "harmed"}, {r.Leased - r.Confirmed - harmed - r.Goodbye, "under way"}, {r.Goodbye, "away"}, {r.Rejected, "rejected"}} {
+	}{{harmedOf(r), "harmed"}, {r.Leased - r.Confirmed - harmedOf(r) - r.Goodbye, "under way"}, {r.Goodbye, "away"}, {r.Rejected, "rejected"}} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.word))
 		}
 	}
-	return fmt.Sprintf("  %-*s %s %4d/%-4d %-9s %s", name, cut(r.Name, name), bar(style, r, harmed), r.Leased, r.Size,
-		cut(words(r.State), 9), strings.Join(parts, ", "))
+	return strings.Join(parts, ", ")
 }
 
-const barWidth = 20
+// harmedOf is how many hosts of a ring count against the release.
+func harmedOf(r api.Ring) int64 { return r.Crashed + r.Reverted + r.Silent + r.Late }
 
-// bar draws a ring's places: confirmed, harmed, under way and free. Whatever is there is at least one cell wide.
-func bar(style palette, r api.Ring, harmed int64) string {
-	size := max(r.Size, r.Leased, 1)
-	left := int64(barWidth)
-	cells := func(n int64) int {
+// bar draws a ring's places: confirmed, harmed, under way and free. Whatever is there is at least one column wide.
+func bar(style palette, r api.Ring, width int64) string {
+	harmed, left := harmedOf(r), width
+	places := func(n int64) int {
 		if n <= 0 || left == 0 {
 			return 0
 		}
-		c := min(max(1, n*barWidth/size), left)
+		c := min(max(1, n*width/max(r.Size, r.Leased, 1)), left)
 		left -= c
 		return int(c)
 	}
-	bad := cells(harmed)
-	busy := cells(r.Leased - r.Confirmed - harmed)
-	good := cells(r.Confirmed)
+	bad := places(harmed)
+	busy := places(r.Leased - r.Confirmed - harmed)
+	good := places(r.Confirmed)
 	return style.green(strings.Repeat("█", good)) + style.yellow(strings.Repeat("▒", busy)) + style.red(strings.Repeat("X", bad)) +
 		style.dim(strings.Repeat("·", int(left)))
 }
@@ -386,14 +421,15 @@ func gauge(e, amber, trip float64) string {
 	return "[" + string(cells) + "]"
 }
 
-// wrap breaks text into lines of at most width runes; the first begins with head, the others are indented as far.
+// wrap breaks text into lines of at most width columns; the first begins with head, the others are indented as far. A word that is wider
+// than a line is broken.
 func wrap(head, text string, width int) []string {
 	var lines []string
 	line, empty := head, true
-	for word := range strings.FieldsSeq(text) {
-		if !empty && runes(line)+1+runes(word) > width {
+	for word := range pieces(text, max(1, width-wide(head))) {
+		if !empty && wide(line)+1+wide(word) > width {
 			lines = append(lines, line)
-			line, empty = strings.Repeat(" ", runes(head)), true
+			line, empty = strings.Repeat(" ", wide(head)), true
 		}
 		if !empty {
 			line += " "
@@ -401,6 +437,24 @@ func wrap(head, text string, width int) []string {
 		line, empty = line+word, false
 	}
 	return append(lines, line)
+}
+
+// pieces are the words of a text, each at most width columns wide.
+func pieces(text string, width int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for word := range strings.FieldsSeq(text) {
+			for wide(word) > width {
+				part := leading(word, max(2, width))
+				if !yield(part) {
+					return
+				}
+				word = word[len(part):]
+			}
+			if !yield(word) {
+				return
+			}
+		}
+	}
 }
 
 // words writes an identifier as people do.

@@ -31,11 +31,6 @@ type Source struct {
 	Digest release.Digest
 }
 
-// SourceOf wraps bytes in memory.
-func SourceOf(data []byte) Source {
-	return Source{Bytes: bytes.NewReader(data), Size: int64(len(data)), Digest: release.DigestOf(data)}
-}
-
 // dczMagic begins a dcz stream; the SHA-256 of the dictionary follows. To a zstd decoder the 40 bytes are a frame to be skipped.
 const dczMagic = "\x5e\x2a\x4d\x18\x20\x00\x00\x00"
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/firebreak-dev/firebreak/internal/delta"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
 )
 
 // program is bytes that look like a program: they repeat themselves, but not too much.
@@ -55,10 +56,10 @@ func made(t testing.TB, base, target []byte) []byte {
 	t.Helper()
 	var from delta.Source
 	if base != nil {
-		from = delta.SourceOf(base)
+		from = sourceOf(base)
 	}
 	var b bytes.Buffer
-	if err := delta.Make(t.Context(), &b, from, delta.SourceOf(target)); err != nil {
+	if err := delta.Make(t.Context(), &b, from, sourceOf(target)); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -100,12 +101,12 @@ func TestWindowsLeadFromOldToNew(t *testing.T) {
 			if len(d) > row.most {
 				t.Errorf("got a delta of %d bytes, want at most %d", len(d), row.most)
 			}
-			base := delta.SourceOf(row.base)
+			base := sourceOf(row.base)
 			if row.base == nil {
 				base = delta.Source{}
 			}
 			p := open(t, d)
-			if p.Target != delta.SourceOf(row.target).Digest || p.Size != int64(len(row.target)) || p.Base != base.Digest {
+			if p.Target != sourceOf(row.target).Digest || p.Size != int64(len(row.target)) || p.Base != base.Digest {
 				t.Fatalf("got header %+v, want that of the files", p)
 			}
 			for _, have := range []int{0, 1, 2 << 20, 2<<20 + 1, len(row.target)} {
@@ -150,7 +151,7 @@ func TestApplyRefusesWhatIsWrong(t *testing.T) {
 			t.Parallel()
 			var base delta.Source
 			if row.base != nil {
-				base = delta.SourceOf(row.base)
+				base = sourceOf(row.base)
 			}
 			var out bytes.Buffer
 			p, err := delta.Open(bytes.NewReader(row.delta), int64(len(row.delta)))
@@ -188,7 +189,7 @@ func TestFlippedBitsNeverGiveWrongBytes(t *testing.T) {
 			continue
 		}
 		var out bytes.Buffer
-		err = p.Apply(t.Context(), delta.SourceOf(old), 0, &out)
+		err = p.Apply(t.Context(), sourceOf(old), 0, &out)
 		if !bytes.HasPrefix(is, out.Bytes()) || err == nil && p.Size == int64(len(is)) && out.Len() != len(is) {
 			t.Fatalf("bit flipped in byte %d: got wrong bytes, want none", at)
 		}
@@ -199,7 +200,7 @@ func TestApplyStopsAtTheWritersError(t *testing.T) {
 	t.Parallel()
 	old := program(200_000, 1)
 	broken := errors.New("disk")
-	err := open(t, made(t, old, old)).Apply(t.Context(), delta.SourceOf(old), 0, failing{broken})
+	err := open(t, made(t, old, old)).Apply(t.Context(), sourceOf(old), 0, failing{broken})
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v, want the writer's error", err)
 	}
@@ -315,7 +316,7 @@ func FuzzApply(f *testing.F) {
 		if err != nil {
 			return
 		}
-		base := delta.SourceOf(old)
+		base := sourceOf(old)
 		if p.Base != base.Digest {
 			p.Base, base = "", delta.Source{}
 		}
@@ -353,4 +354,9 @@ func FuzzDecodeDictionary(f *testing.F) {
 			t.Errorf("without a dictionary: got %d bytes, want at most %d", len(got), size)
 		}
 	})
+}
+
+// sourceOf is bytes in memory as a source.
+func sourceOf(data []byte) delta.Source {
+	return delta.Source{Bytes: bytes.NewReader(data), Size: int64(len(data)), Digest: release.DigestOf(data)}
 }

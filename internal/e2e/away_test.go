@@ -66,7 +66,8 @@ func TestCutOffPastTheDeadline(t *testing.T) {
 	p, hosts := settled(t, 1)
 	h := hosts[0]
 	short := atOnce()
-	short.Lease = plan.Lease{Expires: plan.Duration(300 * time.Millisecond), Deadline: plan.Duration(600 * time.Millisecond)}
+	// A busy machine switches within two seconds.
+	short.Lease = plan.Lease{Expires: plan.Duration(2 * time.Second), Deadline: plan.Duration(2500 * time.Millisecond)}
 	h.line.lie(func(_ api.CheckIn, reply api.CheckInReply) api.CheckInReply {
 		h.line.dead = len(reply.Leases) > 0 || h.line.dead // the lock is held
 		return reply

@@ -11,8 +11,7 @@ import (
 
 // A host that proves a release holds a line to the control plane: when the rollout is rolled back it has the release before in use again
 // within a second, though its next poll is a minute away.
-func TestHaltIsSeenWithinASecond(t *testing.T) {
-	t.Parallel()
+func TestHaltIsSeenWithinASecond(t *testing.T) { //nolint:paralleltest // it measures
 	p := newPlane(t, time.Minute, time.Minute)
 	first := p.roll("v1", "good rules 1", atOnce())
 	h := p.newHost()

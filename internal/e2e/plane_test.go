@@ -27,6 +27,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 	"github.com/firebreak-dev/firebreak/internal/publisher"
 )
 
@@ -42,6 +43,12 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if !fulltest.Asked() { // under the race detector they work rather than wait for polls and soaks
+		if err := fulltest.Crowd(4); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 	code := m.Run()
 	_ = os.RemoveAll(programDir()) // most runs make none

@@ -267,6 +267,9 @@ func TestClocksThatJumpAYear(t *testing.T) {
 			t.Parallel()
 			p, hosts := settled(t, 1)
 			h := hosts[0]
+			h.stop()
+			h.clock.hasty = true // it may be told to stay away for long
+			h.run()
 			p.publish("v2", "good rules 2", atOnce())
 			p.clock.move(c.server)
 			h.clock.move(c.agent)

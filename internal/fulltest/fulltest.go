@@ -2,7 +2,10 @@
 package fulltest
 
 import (
+	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 )
 
@@ -15,4 +18,10 @@ func Only(t testing.TB) {
 	if !Asked() {
 		t.Skip("it takes long: make test runs it, and so does FIREBREAK_TEST_FULL=1 go test")
 	}
+}
+
+// Crowd lets n tests of a package run at once, or as many as there are processors if those are more: for packages whose tests wait rather than
+// work. TestMain calls it before m.Run. Whoever says -parallel gets what they say.
+func Crowd(n int) error {
+	return flag.Set("test.parallel", strconv.Itoa(max(n, runtime.GOMAXPROCS(0))))
 }

@@ -115,7 +115,7 @@ func TestPublishMakesDeltasToLargeArtifacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := patch.Apply(t.Context(), delta.SourceOf(one), 0, &out); err != nil || !bytes.Equal(out.Bytes(), two) {
+	if err := patch.Apply(t.Context(), sourceOf(one), 0, &out); err != nil || !bytes.Equal(out.Bytes(), two) {
 		t.Errorf("got %d bytes, %v, want the second release", out.Len(), err)
 	}
 }
@@ -128,4 +128,9 @@ func TestPublishWithoutDeltasIsPublished(t *testing.T) {
 	if published.NoDeltas == "" || published.Submission.State != api.SubmissionPublished {
 		t.Errorf("got %+v, want it published, and told why there are no deltas", published)
 	}
+}
+
+// sourceOf is bytes in memory as a source.
+func sourceOf(data []byte) delta.Source {
+	return delta.Source{Bytes: bytes.NewReader(data), Size: int64(len(data)), Digest: release.DigestOf(data)}
 }

@@ -49,7 +49,7 @@ type Blobs interface {
 	PutDelta(ctx context.Context, artifact release.Digest, d api.Delta) error
 }
 
-// Progress tells how far an upload is. It is called from the uploading goroutine.
+// Progress tells how far an upload or a download is. It is called from the goroutine that does it.
 type Progress func(name string, sent, size int64)
 
 // Options are what a Publisher needs. Progress may be nil.

@@ -79,10 +79,11 @@ func (p *Publisher) verifyArtifact(ctx context.Context, m release.Manifest, a re
 		return err
 	}
 	defer blob.Close()
-	got := measure{hash: sha256.New()}
-	if _, err = io.Copy(&got, io.LimitReader(reader{ctx, blob}, a.Size+1)); err != nil {
+	read := &progress{w: io.Discard, hash: measure{hash: sha256.New()}, tell: func(n int64) { p.Progress(a.Name, n, a.Size) }}
+	if _, err = io.Copy(read, io.LimitReader(reader{ctx, blob}, a.Size+1)); err != nil {
 		return err
 	}
+	got := &read.hash
 	if got.size != a.Size {
 		err = fault.New(fault.Denied, "the server's copy does not have the %d bytes that the manifest says (got %d)", a.Size, got.size)
 	} else {

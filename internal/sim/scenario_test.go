@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 	"github.com/firebreak-dev/firebreak/internal/resource"
 	"github.com/firebreak-dev/firebreak/internal/sim"
 	"github.com/firebreak-dev/firebreak/plans"
@@ -65,6 +66,9 @@ func TestScenarios(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			if c.hosts > 20_000 {
+				fulltest.Only(t)
+			}
 			c.check(t)
 		})
 	}

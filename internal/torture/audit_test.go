@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,6 +53,7 @@ func (w *world) audit() {
 			}
 		}
 	}
+	w.auditClocks(ctx, s)
 	directives, err := s.Directives(ctx)
 	w.must(err)
 	for _, d := range directives {
@@ -138,7 +140,7 @@ type replay struct {
 	outcomes map[string]rollout.Outcome // of leases by endpoint
 	grants   map[string][]time.Time     // when leases were issued
 	counted  map[string]map[rollout.Outcome]int
-	decided  map[string]map[rollout.Outcome]time.Time // when outcomes of leases became known
+	decided  map[string]map[rollout.Outcome]time.Time // when they became known first
 	final    rollout.Event                            // that after which nobody is exposed any more; nil: none
 	tripped  bool
 }
@@ -163,6 +165,9 @@ func (w *world) auditRollout(ctx context.Context, s *store.Store, row store.Roll
 		w.violated("I10", "rollout %s (- stored, + replayed):\n%s", id, diff)
 	}
 	w.count("rollouts that are " + string(row.State.Phase))
+	if strings.HasPrefix(row.State.Release.Version, "good") && r.tripped {
+		w.count("rollouts of good releases that tripped while things broke")
+	}
 	leases, err := s.Leases(ctx, id)
 	w.must(err)
 	for _, l := range leases {
@@ -189,12 +194,16 @@ func (w *world) step(r *replay, e store.Event) {
 	}
 	if known, ok := event.(rollout.OutcomeKnown); ok {
 		endpoint := string(known.Endpoint)
-		r.outcomes[endpoint] = known.Outcome
+		if outcome, follows := rollout.Follow(r.outcomes[endpoint], known.Outcome); follows {
+			r.outcomes[endpoint] = outcome
+		}
 		if r.counted[endpoint] == nil {
 			r.counted[endpoint], r.decided[endpoint] = map[rollout.Outcome]int{}, map[rollout.Outcome]time.Time{}
 		}
 		r.counted[endpoint][known.Outcome]++
-		r.decided[endpoint][known.Outcome] = known.At
+		if r.counted[endpoint][known.Outcome] == 1 {
+			r.decided[endpoint][known.Outcome] = known.At
+		}
 	}
 	for _, effect := range effects {
 		grant, ok := effect.(rollout.GrantLease)
@@ -250,7 +259,8 @@ func (w *world) auditHosts(r *replay, id rollout.ID) {
 		for _, report := range h.acked {
 			if report.Rollout == string(id) {
 				sent[rollout.Outcome(report.Outcome)]++
-				if at := r.decided[endpoint][rollout.Outcome(report.Outcome)]; at.After(report.at) { // all clocks here are one
+				at := r.decided[endpoint][rollout.Outcome(report.Outcome)]
+				if first := sent[rollout.Outcome(report.Outcome)] == 1; first && at.Sub(report.at) > w.mostAhead(report.at) {
 					w.violated("I8", "%s: report %d (%s) was acknowledged %v before it was decided on", endpoint, report.Seq, report.Outcome, at.Sub(report.at))
 				}
 			}

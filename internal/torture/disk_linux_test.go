@@ -1,18 +1,19 @@
 package torture
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 )
 
-// makeSmall makes a small disk, if the machine lets this user.
-func (w *world) makeSmall() {
+// makeSmall makes a disk that is small for so many hosts, if the machine lets this user.
+func (w *world) makeSmall(hosts int) {
 	w.t.Helper()
 	dir, err := os.MkdirTemp("", "firebreak-torture-") // PostgreSQL's user must reach it
 	w.must(err)
 	w.must(os.Chmod(dir, 0o755))
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=192m,mode=0755"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dk,mode=0755", 192<<10+64*hosts)); err != nil {
 		w.t.Logf("no disk will be full: a small one cannot be made: %v", err)
 		_ = os.Remove(dir)
 		return

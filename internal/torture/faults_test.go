@@ -22,6 +22,10 @@ type harm struct {
 	undo   func()
 }
 
+// bout is how long harm is done before there is a pause, in which hosts have some polls: thousands of them poll seldom, and would hardly get
+// a lease else.
+const bout = 20 * time.Second
+
 // inflict does harm, again and again, until ctx ends; then everything is mended.
 func (w *world) inflict(ctx context.Context) {
 	random := w.randomOf(3)
@@ -29,7 +33,11 @@ func (w *world) inflict(ctx context.Context) {
 	var mu sync.Mutex
 	taken := map[string]bool{}
 	all := w.harms() //nolint:contextcheck // what is begun is undone, whatever ended
-	for (clock.Wall{}).Sleep(ctx, time.Duration(300+random.IntN(2200))*time.Millisecond) == nil {
+	for pause := now().Add(bout); (clock.Wall{}).Sleep(ctx, time.Duration(300+random.IntN(2200))*time.Millisecond) == nil; {
+		if now().After(pause) {
+			_ = clock.Wall{}.Sleep(ctx, 3*w.poll)
+			pause = now().Add(bout)
+		}
 		h := all[random.IntN(len(all))]
 		lasts := time.Duration(random.Int64N(int64(h.most)))
 		mu.Lock()
@@ -79,14 +87,18 @@ func (w *world) harms() []harm {
 			}
 		}, start}
 		all = append(all, kill, kill, stop, stop, orderly)
+		all = append(all, w.clocks(p)...)
 		all = append(all, weathers("hosts of "+name, "hosts' line", p.agents)...)
 		if p.database != nil {
 			all = append(all, weathers("database of "+name, "database line", p.database)...)
 		}
 	}
 	if w.small != "" {
-		free := func() {}
-		full := harm{"full disk", "disk", 8 * time.Second, func() { free = w.fill() }, func() { free() }}
+		free, target := func() {}, "disk"
+		if w.server != nil {
+			target = "postgres" // which cannot start on a full disk, whoever restarts it
+		}
+		full := harm{"full disk", target, 8 * time.Second, func() { free = w.fill() }, func() { free() }}
 		all = append(all, slices.Repeat([]harm{full}, len(w.planes))...)
 	}
 	if w.server != nil {

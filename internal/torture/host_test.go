@@ -5,15 +5,19 @@ package torture
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
@@ -34,7 +38,11 @@ type host struct {
 	seen    map[string]int64 // newest directive of each component in answers of one process of one plane
 	process [2]int           // which plane, and which of its processes
 
-	told    bool // it has said what it is since the last resync
+	key     *ecdsa.PrivateKey
+	joins   time.Time     // when it tries to join
+	pause   time.Duration // what it was asked to wait, by the last answer
+	told    bool          // it has said what it is since the last resync
+	heard   atomic.Int64  // when it had the last answer, in Unix nanoseconds
 	seq     int64
 	waiting []api.Report // not acknowledged
 	parts   map[string]*part
@@ -65,43 +73,56 @@ type part struct {
 	before    api.Target
 	proves    *api.Lease
 	target    api.Target // of the lease
+	until     time.Time  // by the host's clock, when the lease expires
 	verdict   time.Time  // when it knows how the release does
+	again     time.Time  // a lease could not be used: it asks again then
 	refuses   map[string]bool
 }
 
-// enrol joins through some plane.
-func (w *world) enrol(ctx context.Context, n int) (*host, error) {
-	h := &host{w: w, random: w.randomOf(uint64(n) + 1000), at: n % len(w.planes), parts: map[string]*part{}}
+// newHost is a host that has not joined.
+func (w *world) newHost(n int) (*host, error) {
+	h := &host{w: w, random: w.randomOf(uint64(n) + 1000), at: n % len(w.planes), parts: map[string]*part{}, pause: w.poll}
 	for _, c := range components {
 		h.parts[c] = &part{refuses: map[string]bool{}}
 	}
-	key, err := identity.NewKey()
-	if err != nil {
-		return nil, err
-	}
-	csr, err := identity.Request(key)
-	if err != nil {
-		return nil, err
+	h.record.Attributes = api.Attributes{
+		OS: "linux", Arch: "amd64", Class: "server", Version: []string{"12", "13"}[n%2], Site: fmt.Sprintf("site-%d", n%20),
 	}
 	h.connect(identity.Pinned(w.fingerprint, "127.0.0.1"))
-	site := fmt.Sprintf("site-%d", n%20)
-	var reply api.EnrolReply
-	attributes := api.Attributes{OS: "linux", Arch: "amd64", Class: "server", Version: []string{"12", "13"}[n%2], Site: site}
-	if err := h.post(ctx, api.PathEnrol, api.EnrolRequest{Token: w.join, CSR: csr, Attributes: attributes}, &reply); err != nil {
-		return nil, err
-	}
-	if h.record, err = (identity.Record{Attributes: attributes}).Complete(key, reply); err != nil {
-		return nil, err
-	}
-	config, err := h.record.TLS()
+	var err error
+	h.key, err = identity.NewKey()
+	return h, err
+}
+
+// enrol joins through some plane. A host that did not hear the answer tries again with the same key.
+func (h *host) enrol(ctx context.Context) error {
+	csr, err := identity.Request(h.key)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	config.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	var reply api.EnrolReply
+	request := api.EnrolRequest{Token: h.w.join, CSR: csr, Attributes: h.record.Attributes}
+	if err := h.post(ctx, api.PathEnrol, request, &reply); err != nil {
+		return err
+	}
+	record, err := h.record.Complete(h.key, reply)
+	if err != nil {
+		return err
+	}
+	config, err := record.TLS()
+	if err != nil {
+		return err
+	}
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	h.record = record
 	h.http.CloseIdleConnections()
 	h.connect(config)
-	return h, nil
+	h.w.count("joins")
+	return nil
 }
+
+// joined tells whether it is one of the fleet.
+func (h *host) joined() bool { return h.record.Endpoint != "" }
 
 func (h *host) connect(config *tls.Config) {
 	h.http = &http.Client{Timeout: answerWithin, Transport: &http.Transport{
@@ -137,30 +158,86 @@ func (h *host) do(ctx context.Context, method, path string, body io.Reader) ([]b
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s %s: status %d: %.200s", method, path, response.StatusCode, data)
+		err = &refusal{response.StatusCode, response.Header.Get("Retry-After"), fmt.Sprintf("%s %s: %.200s", method, path, data)}
 	}
 	return data, err
 }
 
+// refusal is an answer that is an error.
+type refusal struct {
+	status int
+	later  string // seconds that it asks to wait, if it does
+	text   string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("status %d: %s", r.status, r.text) }
+
+// later is how long whoever answered asked to wait; 0 if nobody did.
+func later(err error) time.Duration {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		if seconds, err := strconv.Atoi(r.later); err == nil {
+			return time.Duration(seconds) * time.Second
+		}
+	}
+	return 0
+}
+
+// mostPolls bounds for how many polls a host stays away that is asked to come later: hosts poll far more often here than elsewhere, and what
+// they are asked to wait is made for those.
+const mostPolls = 4
+
 // run lives until ctx ends.
 func (h *host) run(ctx context.Context) {
-	defer h.http.CloseIdleConnections()
+	defer func() { h.http.CloseIdleConnections() }()
 	for ctx.Err() == nil {
-		pause := h.w.poll/2 + time.Duration(h.random.Int64N(int64(h.w.poll)))
-		if (clock.Wall{}).Sleep(ctx, pause) != nil {
+		if (clock.Wall{}).Sleep(ctx, h.rest()) != nil {
 			return
 		}
 		instant := now()
-		if instant.Before(h.silence) && !h.w.settling.Load() {
+		if wait := h.silence; h.w.mood() == harmed && (instant.Before(wait) || instant.Before(h.joins)) {
 			continue
 		}
-		h.live(instant)
-		if err := h.checkIn(ctx); err != nil && ctx.Err() == nil {
-			h.w.count("check-ins without an answer")
-			h.at = h.random.IntN(len(h.w.planes)) // another one may be there
-			h.told = false
+		err := h.come(ctx, instant)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		if wait := later(err); wait > 0 {
+			h.w.count("hosts asked to come later")
+			h.pause = min(wait, mostPolls*h.w.poll)
+			continue
+		}
+		h.pause = h.w.poll
+		h.at = h.random.IntN(len(h.w.planes)) // another one may be there
+		h.told = false
+	}
+}
+
+// rest is how long it sleeps: as long as it was asked to, more or less; but it tells at once how a release does.
+func (h *host) rest() time.Duration {
+	long := h.pause/2 + time.Duration(h.random.Int64N(int64(h.pause)))
+	for _, p := range h.parts {
+		if p.proves != nil && !now().Before(h.silence) {
+			long = min(long, max(p.verdict.Sub(now()), time.Millisecond))
 		}
 	}
+	return long
+}
+
+// come joins, or checks in.
+func (h *host) come(ctx context.Context, at time.Time) error {
+	if !h.joined() {
+		err := h.enrol(ctx)
+		if err != nil && ctx.Err() == nil {
+			h.w.count("joins without an answer")
+		}
+		return err
+	}
+	h.live(at)
+	err := h.checkIn(ctx)
+	if err != nil && ctx.Err() == nil {
+		h.w.count("check-ins without an answer")
+	}
+	return err
 }
 
 // live lets releases do what they do.
@@ -170,6 +247,9 @@ func (h *host) live(at time.Time) {
 			continue
 		}
 		outcome, luck := "confirmed", h.random.Float64()
+		if h.w.mood() != harmed && strings.HasPrefix(p.target.Version, "good") {
+			luck = 1
+		}
 		switch version := p.target.Version; {
 		case luck < 0.01:
 			outcome = "rejected"
@@ -215,7 +295,17 @@ func (p *part) wanted() (api.Target, bool) {
 	return api.Target{}, false
 }
 
+// mood is how hosts and releases are.
+type mood int32
+
+const (
+	harmed   mood = iota // releases do harm, hosts fall silent, answers are lost
+	settling             // hosts tell what is left to be told, and want nothing
+	healthy              // every release does well, and no answer is lost
+)
+
 func (h *host) checkIn(ctx context.Context) error {
+	asked := now()
 	body := api.CheckIn{Reports: h.waiting}
 	if n := len(h.acked); n > 0 && h.random.IntN(20) == 0 { // a host that lost its memory
 		body.Reports = append([]api.Report{h.acked[n-1].Report}, h.waiting...)
@@ -227,25 +317,26 @@ func (h *host) checkIn(ctx context.Context) error {
 			c.Phase = "proving"
 		}
 		body.Components[name] = c
-		if t, ok := p.wanted(); ok && !h.w.settling.Load() {
+		if t, ok := p.wanted(); ok && h.w.mood() != settling && !asked.Before(p.again) {
 			body.Wishes = append(body.Wishes, api.Wish{Component: name, Rollout: t.Rollout, Manifest: t.Manifest})
 		}
 	}
 	if !h.told {
 		body.Attributes, body.Boot = &h.record.Attributes, "boot-"+h.record.Endpoint
 	}
-	asked, process := now(), [2]int{h.at, h.w.planes[h.at].starts()}
+	process := [2]int{h.at, h.w.planes[h.at].starts()}
 	var reply api.CheckInReply
 	if err := h.post(ctx, api.PathCheckIn, body, &reply); err != nil {
 		return err
 	}
 	got := now()
 	h.w.count("check-ins")
-	h.told = !reply.Resync
+	h.heard.Store(got.UnixNano())
+	h.told, h.pause = !reply.Resync, max(h.w.poll/2, time.Duration(reply.PollMillis)*time.Millisecond)
 	if process == [2]int{h.at, h.w.planes[h.at].starts()} {
 		h.compare(process, reply.Directives)
 	}
-	if h.random.IntN(25) == 0 { // the answer is lost on the way
+	if h.w.mood() == harmed && h.random.IntN(25) == 0 { // the answer is lost on the way
 		h.w.count("answers lost")
 		return nil
 	}
@@ -289,18 +380,23 @@ func (h *host) lease(envelope []byte, asked, got time.Time) {
 	if _, err := trust.OpenLease(envelope, h.w.director, trust.LeaseWanted{
 		Endpoint: h.record.Endpoint, Component: l.Component, Rollout: target.Rollout, Manifest: manifest, Plan: h.w.plan,
 		Created: h.w.begun.Add(-time.Minute), Now: got,
-	}); err != nil {
-		h.w.count("leases that hosts refuse") // as those that are too late
+	}); err != nil { // as those of a control plane whose clock is wrong: it gives them back, and asks again later
+		h.w.count("leases that hosts give back")
+		h.report(l.Component, l.Rollout, target, "rejected")
+		p.again = got.Add(2 * h.w.poll)
+		h.leases = append(h.leases, leased{l, asked, got, h.w.planes[h.at].told.Replica, nil})
+		return
 	}
 	h.w.count("leases")
 	var beside []string
 	for _, other := range h.parts {
-		if other.proves != nil && got.Before(other.proves.Expires) {
+		if other.proves != nil && got.Before(other.until) {
 			beside = append(beside, other.proves.Rollout)
 		}
 	}
 	h.leases = append(h.leases, leased{l, asked, got, h.w.planes[h.at].told.Replica, beside})
-	p.proves, p.target, p.verdict = &l, target, got.Add(time.Duration(100+h.random.IntN(900))*time.Millisecond)
+	p.proves, p.target, p.until = &l, target, got.Add(l.Expires.Sub(l.Issued))
+	p.verdict = got.Add(time.Duration(100+h.random.IntN(900)) * time.Millisecond)
 }
 
 // compare looks whether one process knows of a newer directive, and later does not.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/control/app"
 	"github.com/firebreak-dev/firebreak/internal/fulltest"
 )
@@ -23,7 +21,7 @@ import (
 var (
 	length    = flag.Duration("torture", 0, "how long installations are tortured, half of it on PostgreSQL and half on SQLite; 0: a few seconds, on SQLite only")
 	seed      = flag.Uint64("seed", 0, "of the schedule of faults and of what hosts and operators do; 0: by the time of day")
-	endpoints = flag.Int("endpoints", 0, "hosts of an installation; 0: 100")
+	endpoints = flag.Int("endpoints", 0, "hosts of an installation; 0: 2000, or 100 if it is tortured for less than a minute")
 	words     = flag.Bool("words", false, "show what the control planes log")
 )
 
@@ -32,6 +30,8 @@ type settings struct {
 	Data, Database, Replica, Operators, Agents string
 
 	Idle, Active, Grace, Life time.Duration
+
+	Ahead time.Duration // of the true time is its clock when it starts
 }
 
 // TestMain lets the test's own binary be a control plane that can be killed. It is what `firebreak serve` runs, but for the times: hosts are
@@ -54,14 +54,16 @@ func controlPlane(told string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	go func() { // it does not outlive the tests
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(2)
+	var clock steppable
+	clock.set(s.Ahead)
+	go func() {
+		clock.obey(os.Stdin)
+		os.Exit(2) // it does not outlive the tests
 	}()
 	return app.Run(ctx, app.Options{
 		Data: s.Data, Database: s.Database, Replica: s.Replica, Operators: s.Operators, Agents: s.Agents, PollIdle: s.Idle, PollActive: s.Active,
 		Grace: s.Grace, Life: s.Life, Version: "torture", Out: os.Stdout,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Clock: clock.Wall{},
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Clock: &clock,
 	})
 }
 
@@ -79,12 +81,12 @@ func TestTortureSQLite(t *testing.T) {
 		}
 		duration = short
 	}
-	newWorld(t, false).torture(duration)
+	newWorld(t, false, duration).torture(duration)
 }
 
 func TestTorturePostgres(t *testing.T) {
 	if *length == 0 {
 		t.Skip("SKIPPED, it takes longer than a test should: scripts/torture 30s runs it")
 	}
-	newWorld(t, true).torture(*length / 2)
+	newWorld(t, true, *length/2).torture(*length / 2)
 }

@@ -108,23 +108,24 @@ func (w *world) thaw() {
 	}
 }
 
-// launch publishes a release and starts its rollout.
-func (w *world) launch(ctx context.Context, c *client.Client, name, kind string) {
+// launch publishes a release and starts its rollout. Its id is empty if that failed.
+func (w *world) launch(ctx context.Context, c *client.Client, name, kind string) (id string) {
 	w.releases++
 	version := fmt.Sprintf("%s-%d", kind, w.releases)
 	path := filepath.Join(w.t.TempDir(), "rules.txt")
 	if w.failed("publish", os.WriteFile(path, []byte(version), 0o600)) {
-		return
+		return ""
 	}
 	w.publishing = c
 	_, err := w.publisher.Publish(ctx, publisher.PublishOptions{
 		Component: name, Version: version, Kind: release.Content, Sources: []publisher.Source{{Path: path}}, Plan: w.plan,
 	})
 	if w.failed("publish", err) {
-		return
+		return ""
 	}
-	_, err = c.StartRollout(ctx, api.StartRollout{Component: name, Version: version})
+	r, err := c.StartRollout(ctx, api.StartRollout{Component: name, Version: version})
 	w.failed("start rollouts", err)
+	return r.ID
 }
 
 // internals are errors in a log that a control plane would not tell operators.

@@ -5,6 +5,7 @@ package torture
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -27,7 +28,7 @@ type plane struct {
 
 	mu      sync.Mutex
 	process *exec.Cmd // nil: it does not run
-	stdin   io.Closer
+	stdin   io.WriteCloser
 	ended   chan struct{}
 	killed  bool
 	started int
@@ -123,6 +124,16 @@ func (p *plane) signal(s syscall.Signal) <-chan struct{} {
 }
 
 func (p *plane) kill() { <-p.signal(syscall.SIGKILL) }
+
+// turn sets its clock so far ahead of the true time, or behind it. It stays so when the process is started again.
+func (p *plane) turn(ahead time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told.Ahead = ahead
+	if p.process != nil {
+		_, _ = fmt.Fprintln(p.stdin, ahead) // one that was just killed is told when it starts
+	}
+}
 
 // stop ends it in good order, and tells whether it did.
 func (p *plane) stop(within time.Duration) bool {

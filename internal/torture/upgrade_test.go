@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/client"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 	"github.com/firebreak-dev/firebreak/internal/fulltest"
 )
@@ -122,8 +124,14 @@ func (w *world) joinAndLease(c *client.Client, version string) {
 	keys, err := c.OnlineKeys(w.t.Context())
 	w.must(err)
 	w.director = directorOf(keys)
-	h, err := w.enrol(w.t.Context(), 0)
+	published, err := c.Release(w.t.Context(), "sensor-content", version)
 	w.must(err)
+	var m release.Manifest
+	w.must(json.Unmarshal(published.Document, &m))
+	w.plan, w.begun = m.Plan, m.Created.Add(time.Minute) // what the host checks its lease by
+	h, err := w.newHost(0)
+	w.must(err)
+	w.must(h.enrol(w.t.Context()))
 	h.parts = map[string]*part{"sensor-content": {refuses: map[string]bool{}}}
 	w.hosts = []*host{h}
 	w.eventually("a lease for the new host", func() error {

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,7 +48,7 @@ type world struct {
 	clients        []*client.Client
 	publisher      *publisher.Publisher
 	releases       int
-	settling       atomic.Bool // the faults are over: hosts tell the rest
+	how            atomic.Int32 // the hosts' mood
 	random         *mathrand.Rand
 	mu             sync.Mutex
 	counts         map[string]int64
@@ -60,6 +58,8 @@ type world struct {
 	directives     map[string][32]byte // by component and sequence
 	newest         map[string]int64
 	stopped        map[string]stopped // rollouts that operators ended
+	turns          []turned           // of clocks
+	clockwork      string             // the rollout while which only clocks were set
 	publishing     *client.Client     // whom the publisher talks to
 }
 
@@ -80,8 +80,14 @@ func after(d time.Duration) <-chan struct{} {
 	return done
 }
 
-// newWorld starts an installation.
-func newWorld(t *testing.T, replicas bool) *world {
+func (w *world) mood() mood    { return mood(w.how.Load()) }
+func (w *world) become(m mood) { w.how.Store(int32(m)) }
+
+// thousands is from what duration on there are thousands of hosts: it takes a while until all of them have had their turn.
+const thousands = time.Minute
+
+// newWorld starts an installation, which is to be tortured for so long.
+func newWorld(t *testing.T, replicas bool, length time.Duration) *world {
 	t.Helper()
 	w := &world{
 		t: t, seed: *seed, begun: now(), counts: map[string]int64{}, faults: map[string]int64{}, directives: map[string][32]byte{},
@@ -91,14 +97,18 @@ func newWorld(t *testing.T, replicas bool) *world {
 		w.seed = uint64(w.begun.UnixNano())
 	}
 	n := *endpoints
-	if n == 0 {
+	switch {
+	case n > 0:
+	case length >= thousands:
+		n = 2000
+	default:
 		n = 100
 	}
 	w.random = w.randomOf(1)
 	w.poll = max(300*time.Millisecond, time.Duration(n)*3*time.Millisecond)
 	w.deadline = 6*time.Second + 4*w.poll
-	w.plan = w.steps()
-	w.makeSmall()
+	w.plan = w.steps(n)
+	w.makeSmall(n)
 	planes := 1
 	if replicas {
 		planes = 3
@@ -110,7 +120,9 @@ func newWorld(t *testing.T, replicas bool) *world {
 		w.planes = append(w.planes, w.newPlane(i))
 	}
 	w.found()
-	w.populate(n)
+	w.stage("hosts join")
+	w.populate(n, length)
+	w.stage(fmt.Sprintf("%d hosts of %d have joined", w.counted("joins"), n))
 	return w
 }
 
@@ -118,13 +130,17 @@ func (w *world) randomOf(what uint64) *mathrand.Rand {
 	return mathrand.New(mathrand.NewPCG(w.seed, what))
 }
 
-// steps is a plan of three rings that bake for a moment.
-func (w *world) steps() plan.Plan {
+// steps is a plan of three rings that bake for a moment. They are as large as lets many hosts have leases while things break.
+func (w *world) steps(hosts int) plan.Plan {
 	bake := evidence.Requirement{Confirmed: 0.8, Resolved: 0.9, Bake: evidence.Duration(300 * time.Millisecond)}
 	return plan.Plan{
-		Name: "steps", Window: plan.Window{Start: 6, Max: 24},
+		Name: "steps", Window: plan.Window{Start: int64(max(6, hosts/40)), Max: int64(max(24, hosts/4))},
 		Lease: plan.Lease{Expires: plan.Duration(w.deadline / 2), Deadline: plan.Duration(w.deadline)},
-		Rings: []plan.Ring{{Name: "first", Hosts: 4, Evidence: bake}, {Name: "early", Hosts: 15, Evidence: bake}, {Name: "rest", Share: 1, Evidence: bake}},
+		Rings: []plan.Ring{
+			{Name: "first", Hosts: int64(max(4, hosts/100)), Evidence: bake},
+			{Name: "early", Hosts: int64(max(15, hosts/10)), Evidence: bake},
+			{Name: "rest", Share: 1, Evidence: bake},
+		},
 	}.Defaulted()
 }
 
@@ -214,20 +230,29 @@ func (w *world) found() {
 
 func directorOf(keys api.OnlineKeys) trust.Keys { return trust.NewKeys(1, keys.Director.Public) }
 
-// populate enrols the hosts.
-func (w *world) populate(n int) {
+// latecomers is the part of the hosts that join while things break.
+const latecomers = 10
+
+// populate makes the hosts. One of ten joins some time later, the others now.
+func (w *world) populate(n int, length time.Duration) {
 	w.t.Helper()
 	w.hosts = make([]*host, n)
 	var group errgroup.Group
 	group.SetLimit(4)
 	for i := range n {
 		group.Go(func() (err error) {
-			for range 3 {
-				if w.hosts[i], err = w.enrol(w.t.Context(), i); err == nil {
-					return nil
-				}
+			if w.hosts[i], err = w.newHost(i); err != nil {
+				return err
 			}
-			return err
+			if i%latecomers == 0 {
+				w.hosts[i].joins = now().Add(time.Duration(w.hosts[i].random.Int64N(int64(length))))
+				return nil
+			}
+			return w.within(patience, func() error {
+				err := w.hosts[i].enrol(w.t.Context())
+				<-after(later(err))
+				return err
+			})
 		})
 	}
 	w.must(group.Wait())
@@ -282,122 +307,4 @@ func (w *world) violated(name, format string, args ...any) {
 	if w.counts["violations of "+name] <= mostShown {
 		w.violations = append(w.violations, name+": "+fmt.Sprintf(format, args...))
 	}
-}
-
-// torture lets everything happen, and then looks what is left.
-func (w *world) torture(length time.Duration) {
-	w.t.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
-	defer cancel()
-	w.begun = now()
-	var hosts, others sync.WaitGroup
-	for _, h := range w.hosts {
-		hosts.Go(func() { h.run(ctx) })
-	}
-	busy, enough := context.WithTimeout(ctx, length)
-	defer enough()
-	others.Go(func() { w.operate(busy) })
-	others.Go(func() { w.supervise(busy) })
-	w.inflict(busy)
-	others.Wait()
-	w.settle()
-	cancel()
-	hosts.Wait()
-	w.close()
-	w.audit()
-	w.tell(length)
-}
-
-// supervise starts planes again that ended by themselves, as those do that find no database when they start.
-func (w *world) supervise(ctx context.Context) {
-	for (clock.Wall{}).Sleep(ctx, time.Second) == nil {
-		for _, p := range w.planes {
-			if !p.gone() {
-				continue
-			}
-			w.count("planes that ended by themselves")
-			if err := p.start(); err != nil {
-				w.violated("goes on", "start %s: %v", p.told.Replica, err)
-			}
-		}
-	}
-}
-
-// settle mends everything, and waits until the hosts have told the rest.
-func (w *world) settle() {
-	w.t.Helper()
-	w.settling.Store(true)
-	err := w.within(patience, func() error {
-		for _, p := range w.planes {
-			if err := p.start(); err != nil { // whatever ended is started again
-				return err
-			}
-		}
-		for _, c := range w.clients {
-			if _, err := c.PutFreezes(w.t.Context(), api.Freezes{Freezes: []api.Freeze{}}); err != nil { // only a leader can
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		w.violated("goes on", "no fault is left, and not every plane carries out a command: %v", err)
-	}
-	sent := w.counted("reports acknowledged")
-	for quiet := 0; quiet < 4 && now().Sub(w.begun) < *length+2*patience; quiet++ {
-		<-after(w.poll + time.Second)
-		if news := w.counted("reports acknowledged"); news != sent {
-			sent, quiet = news, 0
-		}
-	}
-}
-
-func (w *world) counted(what string) int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.counts[what]
-}
-
-// close ends the planes in good order.
-func (w *world) close() {
-	w.t.Helper()
-	for _, p := range w.planes {
-		if !p.stop(30 * time.Second) {
-			w.violated("goes on", "%s did not end within 30 s of SIGTERM", p.told.Replica)
-		}
-		for _, what := range misfortunes.FindAllString(p.log.String(), 3) {
-			w.violated("goes on", "%s said: %s", p.told.Replica, what)
-		}
-	}
-	for _, h := range w.hosts {
-		if len(h.waiting) > 0 {
-			w.violated("goes on", "%s has %d reports that were not acknowledged after all faults were over", h.record.Endpoint, len(h.waiting))
-		}
-	}
-}
-
-// tell prints the figures, and fails the test if anything is there that must not be.
-func (w *world) tell(length time.Duration) {
-	w.t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var out strings.Builder
-	fmt.Fprintf(&out, "%v, %d plane(s), seed %d\n", length, len(w.planes), w.seed)
-	for _, table := range []map[string]int64{w.counts, w.faults} {
-		var names []string
-		for name := range table {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			fmt.Fprintf(&out, "  %-45s %8d\n", name, table[name])
-		}
-		fmt.Fprintln(&out)
-	}
-	fmt.Fprintf(&out, "  %-45s %8d\n", "violations", len(w.violations))
-	w.t.Log(out.String())
-	if len(w.violations) == 0 {
-		return
-	}
-	w.t.Errorf("with -seed %d:\n%s\nthe schedule was:\n%s", w.seed, strings.Join(w.violations, "\n"), strings.Join(w.schedule, "\n"))
 }

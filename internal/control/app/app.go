@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/control/ca"
 	"github.com/firebreak-dev/firebreak/internal/control/health"
 	"github.com/firebreak-dev/firebreak/internal/control/ingest"
+	"github.com/firebreak-dev/firebreak/internal/control/live"
 	"github.com/firebreak-dev/firebreak/internal/control/metrics"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/replica"
@@ -55,12 +57,13 @@ type Options struct {
 	Grace           time.Duration // hosts get to be heard again after a start, before their silence counts or rings open; 0 means what suits agents
 	Life            time.Duration // for how long a leader that is not heard from goes on leading; 0 means ten seconds
 	Version         string
-	Out             io.Writer // words for people at the first start
+	Forecast        server.Forecaster // plays what bad releases would cost; nil: nobody does
+	Out             io.Writer         // words for people at the first start
 	Log             *slog.Logger
 	Clock           clock.Clock
 }
 
-// App is a control plane. New opens it and listens; Run serves until its context ends; Close gives everything back.
+// App is a control plane. New listens and opens it; Run serves until its context ends; Close gives everything back.
 type App struct {
 	Options
 	store    *store.Store
@@ -75,10 +78,11 @@ type App struct {
 	entrance *admission.Desk
 	health   *health.Health
 	metrics  *metrics.Metrics
+	hub      *live.Hub // what people watch
 	started  time.Time
-	operator net.Listener
-	agents   net.Listener
-	served   []served
+	start    *start
+	agents   *port
+	operate  http.Handler // what operators are answered
 	desk     *upload.Desk
 	catalog  *oci.Catalogue
 	garbage  *server.Collector
@@ -106,10 +110,28 @@ const (
 	leastRoom     = 256 << 20        // bytes on the disk of the data directory
 )
 
-// New opens the data directory, loads what is stored, takes in what was acknowledged but not decided on, and listens.
+// New listens, opens the data directory, loads what is stored and takes in what was acknowledged but not decided on. While something is away
+// or full that may come back, it waits for it, and the operators' port says so; it returns when all is open, or with what waiting cannot
+// mend, or when ctx ends with ctx's error.
 func New(ctx context.Context, o Options) (*App, error) {
-	a := &App{Options: o.withDefaults(), fleet: registry.New(), started: o.Clock.Now()}
-	if err := a.open(ctx); err != nil {
+	s, err := begin(ctx, o.withDefaults())
+	if err != nil {
+		return nil, err
+	}
+	began := o.Clock.Now()
+	var a *App
+	err = s.until(ctx, func(ctx context.Context) error {
+		a = &App{Options: s.Options, fleet: registry.New(), started: began, start: s}
+		if broken := a.open(ctx); broken != nil {
+			return errors.Join(broken, a.Close())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	a.closers = append([]func() error{s.close}, a.closers...)
+	if err = a.listen(ctx); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
@@ -118,7 +140,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 // Run serves until ctx ends, then drains. It owns every goroutine of the control plane and waits for all of them.
 func (a *App) Run(ctx context.Context) error {
 	if err := a.greet(ctx); err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.replica.Run(ctx) })
@@ -126,9 +148,8 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.entrance.Run(ctx) })
 	group.Go(func() error { return a.mindLoad(ctx) })
 	group.Go(func() error { return a.health.Run(ctx) })
-	for _, s := range a.served {
-		group.Go(s.run)
-	}
+	group.Go(func() error { return a.hub.Run(ctx) })
+	a.serve(group)
 	group.Go(func() error {
 		<-ctx.Done()
 		a.drain(context.WithoutCancel(ctx))
@@ -138,6 +159,21 @@ func (a *App) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// serve answers on all ports from now on.
+func (a *App) serve(group *errgroup.Group) {
+	go a.agents.serve() // waited for like the others
+	a.start.operators.open(a.withHealth(a.operate))
+	if a.start.private != nil {
+		a.start.private.open(a.withHealth(a.metrics.Handler()))
+	}
+	for _, p := range a.ports() {
+		group.Go(p.wait)
+	}
+}
+
+// ports are all that are open.
+func (a *App) ports() []*port { return append(a.start.ports(), a.agents) }
+
 // drain sends no more hosts here, and lets the requests that are under way end.
 func (a *App) drain(ctx context.Context) {
 	a.health.Drain()
@@ -146,7 +182,7 @@ func (a *App) drain(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, drainWithin)
 	defer cancel()
-	for _, s := range a.served {
+	for _, s := range a.ports() {
 		if s.server.Shutdown(ctx) != nil {
 			_ = s.server.Close()
 		}
@@ -165,10 +201,10 @@ func (a *App) Close() error {
 }
 
 // OperatorURL is where operators and the console are served.
-func (a *App) OperatorURL() string { return "http://" + a.operator.Addr().String() }
+func (a *App) OperatorURL() string { return "http://" + a.start.operators.listener.Addr().String() }
 
 // AgentURL is where agents are served.
-func (a *App) AgentURL() string { return "https://" + a.agents.Addr().String() }
+func (a *App) AgentURL() string { return "https://" + a.agents.listener.Addr().String() }
 
 func (a *App) about(context.Context) (api.Status, error) {
 	return api.Status{
@@ -202,11 +238,19 @@ func ignoreClosed(f func() error) func() error {
 	}
 }
 
-// Run opens a control plane and serves it until ctx ends.
+// Run opens a control plane and serves it until ctx ends. That ctx ends before it is open is no error.
 func Run(ctx context.Context, o Options) error {
 	a, err := New(ctx, o)
 	if err != nil {
-		return fmt.Errorf("start the control plane: %w", err)
+		return unlessEnded(ctx, fmt.Errorf("start the control plane: %w", err))
 	}
 	return errors.Join(a.Run(ctx), a.Close())
+}
+
+// unlessEnded is err, unless it was asked for: a start that is ended while it waits has not failed.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/control/ca"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/control/token"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 )
 
@@ -21,9 +22,15 @@ const (
 	firstJoinLife = 24 * time.Hour
 )
 
-// greet makes the first tokens and prints them, once: an installation that has an operator token is not new.
+// greet makes the first tokens and prints them, once: an installation that has an operator token is not new. What cannot be stored yet is
+// tried again: a token that was printed must become one.
 func (a *App) greet(ctx context.Context) error {
-	tokens, err := a.store.Tokens(ctx)
+	a.start.Opening("database")
+	var tokens []store.Token
+	err := a.start.until(ctx, func(ctx context.Context) (err error) {
+		tokens, err = a.store.Tokens(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -42,7 +49,7 @@ func (a *App) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err = a.store.PutToken(ctx, joinToken); err != nil {
+	if err = a.keep(ctx, joinToken); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(a.Out, `Firebreak is new here: keys and a certificate authority were made in %s.
@@ -60,7 +67,20 @@ Console: %s
 	if err != nil {
 		return fmt.Errorf("print the operator token: %w", err)
 	}
-	return a.store.PutToken(ctx, operatorToken) // last: a token that was never seen would lock everybody out
+	return a.keep(ctx, operatorToken) // last: a token that was never seen would lock everybody out
+}
+
+// keep stores a token. One that is there after a try that failed was stored by it.
+func (a *App) keep(ctx context.Context, t store.Token) error {
+	tried := false
+	return a.start.until(ctx, func(ctx context.Context) error {
+		err := a.store.PutToken(ctx, t)
+		if tried && fault.KindOf(err) == fault.Conflict {
+			return nil
+		}
+		tried = true
+		return err
+	})
 }
 
 func (a *App) mint(t store.Token) (secret string, row store.Token, err error) {
@@ -76,7 +96,8 @@ func (a *App) mint(t store.Token) (secret string, row store.Token, err error) {
 	return minted.Secret, t, nil
 }
 
-// serverCertificate keeps the agent port's certificate, and makes a new one when half of its life is over.
+// serverCertificate keeps the agent port's certificate, and makes a new one when half of its life is over, or when it turns out that it was made
+// while the clock was ahead.
 type serverCertificate struct {
 	ca    *ca.CA
 	clock clock.Clock
@@ -84,18 +105,19 @@ type serverCertificate struct {
 
 	mu      sync.Mutex
 	current tls.Certificate
+	made    time.Time // by the wall, as is renew: a step of the clock must show
 	renew   time.Time
 }
 
 func (s *serverCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := s.clock.Now(); now.After(s.renew) {
+	if now := s.clock.Now().Round(0); now.Before(s.made) || now.After(s.renew) {
 		fresh, err := s.ca.SignServer(s.hosts)
 		if err != nil {
 			return nil, err
 		}
-		s.current, s.renew = fresh, now.Add(ca.ServerLife/2)
+		s.current, s.made, s.renew = fresh, now, now.Add(ca.ServerLife/2)
 	}
 	return &s.current, nil
 }

@@ -20,6 +20,7 @@ type leaders struct {
 	*App
 	gates engine.Gates
 	cells *cells.Cells
+	stops *engine.Stops // outlive the reigns
 }
 
 // leader decides in one term: all that it writes names the term.
@@ -37,7 +38,7 @@ func (l leaders) open(ctx context.Context, term int64) (replica.Leader, error) {
 		return nil, err
 	}
 	e, err := engine.New(ctx, engine.Options{
-		Store: own, Settings: own, Releases: own, Directives: own, Fleet: l.fleet, Signer: repo, Gates: l.gates, Cell: l.Cell, Cells: l.cells, Nudge: l.nudge, Meter: l.metrics,
+		Store: own, Settings: own, Releases: own, Directives: own, Fleet: l.fleet, Signer: repo, Gates: l.gates, Cell: l.Cell, Cells: l.cells, Nudge: l.nudge, Meter: l.metrics, Stops: l.stops,
 		Notifier: notify.Log{Logger: component(l.Log, "notify")}, Clock: l.Clock, Log: component(l.Log, "engine"), NewID: newID,
 		Tick: tick, Grace: l.PollIdle + l.Grace, Reach: reach, Hearing: 3*l.PollIdle + hearing, Freshness: freshness,
 	})
@@ -61,12 +62,16 @@ func (l *leader) Run(ctx context.Context) error {
 const (
 	tidyEvery   = 6 * time.Hour
 	reportsKept = 7 * 24 * time.Hour
+	auditKept   = 366 * 24 * time.Hour
 )
 
 // tidy removes old reports and artifacts that nothing needs. What fails is tried again the next time.
 func (l *leader) tidy(ctx context.Context) error {
 	for l.app.Clock.Sleep(ctx, tidyEvery) == nil {
 		pruned, err := l.app.store.Prune(ctx, l.app.Clock.Now().Add(-reportsKept))
+		if err == nil {
+			_, err = l.app.store.PruneAudit(ctx, l.app.Clock.Now().Add(-auditKept))
+		}
 		if err == nil {
 			_, err = l.app.garbage.Collect(ctx, false)
 		}

@@ -13,61 +13,116 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 )
 
-// served is a port and who answers on it.
-type served struct {
-	listener net.Listener
-	server   *http.Server
+// port is a listener that is served from the first moment on. What it says changes once, when the control plane is open.
+type port struct {
+	listener  net.Listener
+	server    *http.Server
+	meanwhile http.Handler
+	opened    chan struct{} // closed when next is there
+	next      http.Handler
+	ended     chan struct{} // closed when nobody serves any more
+	err       error         // why
 }
 
-// run serves until the server is shut down.
-func (s served) run() error {
-	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
+// ServeHTTP implements [http.Handler].
+func (p *port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-p.opened:
+		p.next.ServeHTTP(w, r)
+	default:
+		p.meanwhile.ServeHTTP(w, r)
 	}
-	return nil
 }
 
-// listen opens all ports. From here on requests wait in the kernel until Run serves them.
-func (a *App) listen(ctx context.Context, operators http.Handler) error {
-	var err error
-	if a.operator, err = a.port(ctx, "operators", a.Operators, "--listen-operator"); err != nil {
+// open hands the port over: whoever waits is answered now.
+func (p *port) open(next http.Handler) {
+	p.next = next
+	close(p.opened)
+}
+
+// serve serves until the server is shut down.
+func (p *port) serve() {
+	defer close(p.ended)
+	if err := p.server.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+		p.err = err
+	}
+}
+
+// wait waits until nobody serves any more, and says why if that was not wanted.
+func (p *port) wait() error {
+	<-p.ended
+	return p.err
+}
+
+// close ends the port at once. It may be called more than once.
+func (p *port) close() error {
+	_ = p.server.Close() // its listener's error, which says that it is closed
+	return p.wait()
+}
+
+// listen opens the ports of operators and of monitoring, and looks whether that of agents can be opened later.
+func (s *start) listen(ctx context.Context) (err error) {
+	if s.operators, err = s.port(ctx, "operators", s.Operators, "--listen-operator"); err != nil {
 		return err
 	}
-	agents, err := a.port(ctx, "agents", a.Agents, "--listen-agents")
+	s.serve(s.operators)
+	if s.Private != "" {
+		if s.private, err = s.port(ctx, "metrics", s.Private, "--listen-private"); err != nil {
+			return err
+		}
+		s.private.server.WriteTimeout = 0 // a profile takes as long as was asked for
+		s.serve(s.private)
+	}
+	agents, err := s.bind(ctx, "agents", s.Agents, "--listen-agents")
 	if err != nil {
 		return err
 	}
-	paced := &admission.Listener{Listener: agents, Door: a.door, Clock: a.Clock, Turned: a.turned, Busy: make(chan struct{}, runtime.GOMAXPROCS(0))}
-	a.agents = tls.NewListener(paced, a.agentTLS(paced))
-	forAgents := a.serverFor(a.ingest.Handler())
-	forAgents.ConnContext, forAgents.ConnState, forAgents.ReadTimeout = a.ingest.ConnContext, paced.Watch, agentBody
-	a.served = []served{{a.operator, a.serverFor(operators)}, {a.agents, forAgents}}
-	if a.Private == "" {
-		return nil
-	}
-	private, err := a.port(ctx, "metrics", a.Private, "--listen-private")
-	if err != nil {
-		return err
-	}
-	s := a.serverFor(a.metrics.Handler())
-	s.WriteTimeout = 0 // a profile takes as long as was asked for
-	a.served = append(a.served, served{private, s})
-	return nil
+	return agents.Close()
 }
 
-func (a *App) port(ctx context.Context, who, address, flag string) (net.Listener, error) {
+// port makes a port that nobody serves yet.
+func (s *start) port(ctx context.Context, who, address, flag string) (*port, error) {
+	l, err := s.bind(ctx, who, address, flag)
+	if err != nil {
+		return nil, err
+	}
+	p := &port{listener: l, opened: make(chan struct{}), ended: make(chan struct{})}
+	p.server = s.serverFor(p)
+	return p, nil
+}
+
+// serve begins to answer what can be answered before the control plane is open.
+func (s *start) serve(p *port) {
+	p.meanwhile = s.handler(p)
+	go p.serve() // close waits for it
+}
+
+func (o Options) bind(ctx context.Context, who, address, flag string) (net.Listener, error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "listen for %s on %s: %w", who, address, err).Hint("choose another address with %s", flag)
 	}
-	a.closers = append(a.closers, ignoreClosed(l.Close))
 	return l, nil
 }
 
+// listen opens the agents' port. From here on their requests wait in the kernel until Run serves them.
+func (a *App) listen(ctx context.Context) error {
+	agents, err := a.bind(ctx, "agents", a.Agents, "--listen-agents")
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, ignoreClosed(agents.Close))
+	paced := &admission.Listener{Listener: agents, Door: a.door, Clock: a.Clock, Turned: a.turned, Busy: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	server := a.serverFor(a.ingest.Handler())
+	server.ConnContext, server.ConnState, server.ReadTimeout = a.ingest.ConnContext, paced.Watch, agentBody
+	a.agents = &port{listener: tls.NewListener(paced, a.agentTLS(paced)), server: server, ended: make(chan struct{})}
+	return nil
+}
+
 // serverFor bounds what a client may take of the server's time and memory.
-func (a *App) serverFor(h http.Handler) *http.Server {
-	quiet := slog.NewLogLogger(component(a.Log, "http").Handler(), slog.LevelDebug)
+func (o Options) serverFor(h http.Handler) *http.Server {
+	quiet := slog.NewLogLogger(component(o.Log, "http").Handler(), slog.LevelDebug)
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: 16 << 10, ErrorLog: quiet,

@@ -7,6 +7,8 @@ import (
 
 	"github.com/firebreak-dev/firebreak/internal/control/health"
 	"github.com/firebreak-dev/firebreak/internal/control/metrics"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
 // observe measures the database's transactions.
@@ -20,6 +22,9 @@ func (a *App) observe() (ended func(writes int, err error)) {
 		a.metrics.Committed(writes, a.Clock.Now().Sub(begun))
 	}
 }
+
+// measured is how many ended rollouts the metrics are told of: they show fewer.
+const measured = 50
 
 // snapshot is what the metrics ask for with every scrape.
 func (a *App) snapshot() metrics.Snapshot {
@@ -37,9 +42,17 @@ func (a *App) snapshot() metrics.Snapshot {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if rollouts, err := a.replica.Rollouts(ctx, ""); err == nil {
-		for _, r := range rollouts {
-			s.Phases[r.Phase]++
+	if phases, err := a.replica.Phases(ctx); err == nil {
+		for phase, n := range phases {
+			s.Phases[string(phase)] = n
+		}
+	}
+	active, err := a.replica.Rollouts(ctx, store.RolloutQuery{Active: true})
+	ended, failed := a.replica.Rollouts(ctx, store.RolloutQuery{
+		Phases: []rollout.Phase{rollout.Complete, rollout.Halted, rollout.Tripped, rollout.RolledBack}, Limit: measured,
+	})
+	if err == nil && failed == nil {
+		for _, r := range append(active, ended...) {
 			s.Rollouts = append(s.Rollouts, metrics.Rollout{
 				ID: r.ID, Component: r.Component, Version: r.Version, Active: r.Phase == "running" || r.Phase == "paused", Ring: r.Ring,
 				Leased: r.Exposed, Confirmed: r.Confirmed, Unconfirmed: r.Unconfirmed, Harmed: r.Harmed, Evidence: r.Evidence, Alarm: alarm(r.Alarm),

@@ -55,6 +55,7 @@ type writer struct {
 	below []io.Closer // what tar writes to, outermost first
 	sum   hash.Hash   // of the bytes as they are in the file
 	parts []Part
+	tell  func(done int64) // is told how many bytes of a file are packed; nil: nobody
 }
 
 // newWriter begins an archive. Without recipients it is not encrypted.
@@ -104,7 +105,33 @@ func (w *writer) file(name, from string) error {
 	if err != nil {
 		return err
 	}
-	return w.part(name, info.Size(), f)
+	if w.tell == nil {
+		return w.part(name, info.Size(), f)
+	}
+	return w.part(name, info.Size(), &counted{Reader: f, tell: w.tell})
+}
+
+// counted tells how many bytes were read.
+type counted struct {
+	io.Reader
+	done int64
+	tell func(done int64)
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.done += int64(n)
+	c.tell(c.done)
+	return n, err
+}
+
+// measured is a reader of a file that tells how much of it was read.
+func measured(f *os.File, tell func(done, total int64)) io.Reader {
+	info, err := f.Stat()
+	if tell == nil || err != nil {
+		return f
+	}
+	return &counted{Reader: f, tell: func(done int64) { tell(done, info.Size()) }}
 }
 
 func (w *writer) json(name string, v any) error {

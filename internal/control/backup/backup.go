@@ -37,7 +37,8 @@ type Options struct {
 	Identities  []age.Identity  // with which it is read again afterwards; without, only its bytes are compared
 	Version     string          // of this program
 	Now         time.Time
-	Progress    func(what string) // called before each part; may be nil
+	Progress    func(what string)       // called before each part; may be nil
+	Bytes       func(done, total int64) // called in parts that take long, with the bytes that are done; may be nil
 }
 
 // Manifest is the last part of a backup: what is in it.
@@ -159,9 +160,14 @@ func (o Options) write(ctx context.Context, file, work string, m *Manifest) (sum
 func (o Options) fill(ctx context.Context, w *writer, work string, m *Manifest) error {
 	if !o.Elsewhere {
 		o.Progress("packing the database")
-		if err := w.file(databaseName, filepath.Join(work, databaseName)); err != nil {
+		file := filepath.Join(work, databaseName)
+		if info, err := os.Stat(file); err == nil {
+			w.tell = o.of(0, info.Size())
+		}
+		if err := w.file(databaseName, file); err != nil {
 			return err
 		}
+		w.tell = nil
 	}
 	if !o.WithoutKeys {
 		o.Progress("packing the keys")
@@ -178,16 +184,34 @@ func (o Options) fill(ctx context.Context, w *writer, work string, m *Manifest) 
 	if !o.WithBlobs {
 		return nil
 	}
+	return o.packBlobs(ctx, w, blobs)
+}
+
+func (o Options) packBlobs(ctx context.Context, w *writer, blobs []Listed) error {
+	o.Progress("packing the artifacts")
+	var done, total int64
+	for _, b := range blobs {
+		total += b.Size
+	}
 	for _, b := range blobs {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		o.Progress("packing artifact " + b.Digest.Short())
+		w.tell = o.of(done, total)
 		if err := w.file(blobsDir+"/"+b.Digest.Hex(), BlobFile(o.Data, b.Digest)); err != nil {
 			return err
 		}
+		done += b.Size
 	}
 	return nil
+}
+
+// of makes what is told of a file the progress of all, of which so many bytes were done before.
+func (o Options) of(before, total int64) func(int64) {
+	if o.Bytes == nil {
+		return nil
+	}
+	return func(done int64) { o.Bytes(before+done, total) }
 }
 
 func (o Options) packKeys(w *writer) error {
@@ -248,7 +272,7 @@ func (o Options) verify(file, sum string) error {
 	}
 	defer f.Close()
 	read := sha256.New()
-	if _, err = io.Copy(read, f); err != nil {
+	if _, err = io.Copy(read, measured(f, o.Bytes)); err != nil {
 		return err
 	}
 	got := hex.EncodeToString(read.Sum(nil))

@@ -79,7 +79,17 @@ func TestRoundTripWhileTheServerRuns(t *testing.T) {
 	o.WithBlobs = true
 	var stages []string
 	o.Progress = func(what string) { stages = append(stages, what) }
+	ends := map[string]bool{} // stages all of whose bytes were told
+	o.Bytes = func(done, total int64) {
+		if done > total {
+			t.Errorf("%s: got %d of %d bytes", stages[len(stages)-1], done, total)
+		}
+		ends[stages[len(stages)-1]] = done == total
+	}
 	made := backUp(t, o)
+	if want := map[string]bool{"packing the database": true, "packing the artifacts": true, "reading it again": true}; !maps.Equal(ends, want) {
+		t.Errorf("got %v, want all bytes of %v told", ends, want)
+	}
 	if made.Encrypted || !made.ReadAgain || made.Size == 0 || len(stages) < 5 {
 		t.Errorf("got %+v after %d stages, want a plain backup that was read again", made, len(stages))
 	}
@@ -92,7 +102,11 @@ func TestRoundTripWhileTheServerRuns(t *testing.T) {
 	if left := names(t, filepath.Dir(o.To)); len(left) != 1 {
 		t.Errorf("got %v, want nothing but the backup", left)
 	}
-	again, r := restore(t, backup.RestoreOptions{From: o.To})
+	read := int64(0)
+	again, r := restore(t, backup.RestoreOptions{From: o.To, Bytes: func(done, _ int64) { read = done }})
+	if read != made.Size {
+		t.Errorf("got %d bytes told of %d", read, made.Size)
+	}
 	if len(r.Missing) != 0 || r.Manifest.Created != o.Now {
 		t.Errorf("got %+v, want nothing missing", r)
 	}

@@ -26,7 +26,8 @@ type RestoreOptions struct {
 	Keys       string // directory with the keys, for a backup without; they are used, not copied
 	LostKeys   bool   // the keys are gone: the server will make new ones
 	Now        time.Time
-	Progress   func(what string) // may be nil
+	Progress   func(what string)       // may be nil
+	Bytes      func(done, total int64) // called while the backup is read, with its bytes that are done; may be nil
 }
 
 // Restored is what [Restore] did.
@@ -108,7 +109,7 @@ func (o RestoreOptions) unpack(work string) (Manifest, error) {
 		return Manifest{}, fault.New(fault.NotFound, "open it: %w", err)
 	}
 	defer f.Close()
-	r, err := newReader(f, o.Identities)
+	r, err := newReader(measured(f, o.Bytes), o.Identities)
 	if err != nil {
 		return Manifest{}, err
 	}

@@ -145,7 +145,7 @@ func (o SafeOptions) pause(ctx context.Context, m *Made) error {
 		reason := "restored from " + named(o.Taken) + ": leases granted since are not known"
 		event := rollout.Dated(row.State, rollout.OperatorActed{At: o.Now.UTC().Truncate(time.Microsecond), Action: rollout.Pause, Actor: actor, Reason: reason})
 		next, effects := rollout.Step(row.State.Clone(), event)
-		e := store.Event{Rollout: next.ID, Revision: row.Revision + 1, At: event.When()}
+		e := store.Event{Rollout: next.ID, Revision: row.Revision + 1, At: event.When(), Notable: store.Matters}
 		if e.Name, e.Data, err = rollout.EncodeEvent(event); err != nil {
 			return err
 		}

@@ -17,8 +17,9 @@ type ask struct {
 	id       fleet.EndpointID
 	manifest string
 	gone     <-chan struct{} // closed when nobody waits for the answer any more
-	answered bool            // under the rollout's lock, as are the next three
+	answered bool            // under the rollout's lock, as are the next ones until it is true
 	lease    api.Lease
+	renewed  bool // the host had a lease before, which it may have used
 	refusal  string
 	code     string // of the refusal
 	err      error
@@ -67,11 +68,11 @@ func (e *Engine) Ask(ctx context.Context, id fleet.EndpointID, wish api.Wish) (e
 	if err = e.answerAll(ctx, r, a); err != nil {
 		return nil, "", err
 	}
-	if a.err != nil || a.refusal != "" {
-		return nil, a.refusal, a.err
+	if a.err == nil && a.refusal == "" {
+		envelope, a.refusal, a.err = e.hand(ctx, r, a)
 	}
-	envelope, err = e.Signer.SignLease(ctx, a.lease)
-	return envelope, "", err
+	e.count(a)
+	return envelope, a.refusal, a.err
 }
 
 // answerAll decides over the wishes that wait for the rollout, until this one is answered.
@@ -110,22 +111,16 @@ func (e *Engine) answer(ctx context.Context, r *entry, wishes []*ask) {
 			}
 		}
 	}
-	e.count(wishes)
 }
 
-// count tells the meter what became of wishes.
-func (e *Engine) count(wishes []*ask) {
-	if e.Meter == nil {
-		return
-	}
-	for _, a := range wishes {
-		switch {
-		case a.err != nil:
-		case a.refusal != "":
-			e.Meter.Refused(a.code)
-		default:
-			e.Meter.Granted()
-		}
+// count tells the meter what became of a wish.
+func (e *Engine) count(a *ask) {
+	switch {
+	case e.Meter == nil || a.err != nil:
+	case a.refusal != "":
+		e.Meter.Refused(a.code)
+	default:
+		e.Meter.Granted()
 	}
 }
 
@@ -141,7 +136,7 @@ func (e *Engine) decideOn(b *batch, a *ask) {
 		a.refusal = "the rollout is not for this release any more; fetch the directive again"
 		return
 	}
-	if c, wanted := b.r.stop.pending(); wanted {
+	if c, wanted := e.Stops.pending(b.r.id); wanted {
 		a.refusal = "an operator wants to " + string(c.Action) + " it"
 		return
 	}
@@ -159,7 +154,7 @@ func (e *Engine) decideOn(b *batch, a *ask) {
 		a.refusal, a.code = waiting.Text, waiting.Code
 		return
 	}
-	a.lease = wire(b.state, b.r.leases[a.id])
+	a.lease, a.renewed = wire(b.state, b.r.leases[a.id]), host.Prior == rollout.Pending
 }
 
 // catchUp tells a rollout what it must know before it exposes anybody else: what was found, the freezes, and how other
@@ -174,9 +169,15 @@ func (e *Engine) catchUp(ctx context.Context, r *entry) error {
 	return e.listen(ctx, r)
 }
 
+// wire is the lease as hosts get it. They count the rings of the signed plan from when the rollout started, which lies in a time yet to come
+// if the clock was put back since: then it is said to have started as late as its open rings allow, so that no host waits for a wrong time.
 func wire(s rollout.State, l store.Lease) api.Lease {
+	started := s.Started
+	if latest := l.Issued.Add(-s.Plan.NotBefore(l.Ring)); latest.Before(started) {
+		started = latest
+	}
 	return api.Lease{
 		ID: l.ID, Endpoint: string(l.Endpoint), Component: s.Release.Component, Rollout: string(s.ID), Manifest: string(s.Release.Manifest),
-		Ring: l.Ring, Started: s.Started, Issued: l.Issued, Expires: l.Expires, Deadline: l.Deadline,
+		Ring: l.Ring, Started: started, Issued: l.Issued, Expires: l.Expires, Deadline: l.Deadline,
 	}
 }

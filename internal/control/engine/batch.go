@@ -44,13 +44,13 @@ func (b *batch) decide(event rollout.Event, report *store.ReportKey) ([]rollout.
 	event = rollout.Dated(b.state, event)
 	next, effects := rollout.Step(b.state.Clone(), event)
 	if refusal, ok := refused(effects); ok {
-		b.r.refusal = refusal
+		b.r.shown.refuse(refusal)
 		return effects, nil
 	}
 	if _, operator := event.(rollout.OperatorActed); operator && len(effects) == 0 {
 		return nil, nil
 	}
-	stored, err := encode(next.ID, b.r.revision+int64(len(b.steps))+1, event, effects)
+	stored, err := encode(&next, b.r.revision+int64(len(b.steps))+1, event, effects)
 	if err != nil {
 		return nil, err
 	}
@@ -64,19 +64,43 @@ func (b *batch) decide(event rollout.Event, report *store.ReportKey) ([]rollout.
 		b.commit.Reports = append(b.commit.Reports, *report)
 	}
 	b.commit.Events = append(b.commit.Events, stored)
-	b.state, b.r.refusal = next, rollout.Waiting{}
+	b.state = next
+	b.r.shown.refuse(rollout.Waiting{})
 	b.steps = append(b.steps, step)
 	return effects, nil
 }
 
-// encode makes an event into what is stored of it.
-func encode(id rollout.ID, revision int64, event rollout.Event, effects []rollout.Effect) (store.Event, error) {
+// encode makes an event into what is stored of it; next is the state that it leaves.
+func encode(next *rollout.State, revision int64, event rollout.Event, effects []rollout.Effect) (store.Event, error) {
 	name, data, err := rollout.EncodeEvent(event)
 	if err != nil {
 		return store.Event{}, err
 	}
 	encoded, err := rollout.EncodeEffects(effects)
-	return store.Event{Rollout: id, Revision: revision, At: event.When(), Name: name, Data: data, Effects: encoded}, err
+	return store.Event{
+		Rollout: next.ID, Revision: revision, At: event.When(), Name: name, Data: data, Effects: encoded, Notable: notable(next, effects),
+	}, err
+}
+
+// manyHarmed is how many harmed hosts of a rollout are news each. Those that come after them are a number: who reads what was decided is not
+// to look for it among thousands of them.
+const manyHarmed = 100
+
+// notable tells how much an event has to say to people, by what it came to. Looks at the fleet and comparisons after which nothing is otherwise
+// are routine, as there may be some every minute for days.
+func notable(next *rollout.State, effects []rollout.Effect) store.Notable {
+	n := store.Routine
+	for _, effect := range effects {
+		record, decided := effect.(rollout.Record)
+		if !decided {
+			continue
+		}
+		if harm := record.Verdict == rollout.DidCount || record.Verdict == rollout.DidShare; !harm || next.Harmed() <= manyHarmed {
+			return store.Matters
+		}
+		n = store.Another
+	}
+	return n
 }
 
 // changes turns the effects of a step into what is to be written beside it.
@@ -131,7 +155,10 @@ func (b *batch) store(ctx context.Context) error {
 		}
 		return fmt.Errorf("store a decision of rollout %s: %w", b.state.ID, err)
 	}
-	b.r.state, b.r.revision = b.state, b.revision()
+	if b.commit.Incident != nil {
+		b.r.incident = b.commit.Incident.ID
+	}
+	b.r.become(b.state, b.revision())
 	b.done(ctx)
 	return nil
 }

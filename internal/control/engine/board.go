@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,20 +77,39 @@ func (b *board) of(component string) *notice {
 	return n
 }
 
-// set notes a rollout's state; the caller holds the rollout's lock.
-func (b *board) set(r *entry) {
+// set notes the states of rollouts; the caller holds their locks, or nobody else decides over them yet.
+func (b *board) set(all ...*entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := r.state
-	n := b.of(s.Release.Component)
+	changed := map[*notice]bool{}
+	for _, r := range all {
+		n := b.of(r.component)
+		n.note(r.state, r.order)
+		changed[n] = true
+	}
+	for n := range changed {
+		n.name()
+	}
+}
+
+// note keeps what a directive can say of a rollout. One that exposes nobody any more, ever, is in none.
+func (n *notice) note(s rollout.State, order int64) {
 	n.stale = true
+	if s.Phase.Final() {
+		delete(n.rollouts, s.ID)
+		return
+	}
 	n.rollouts[s.ID] = listed{
-		phase: s.Phase, order: r.order,
+		phase: s.Phase, order: order,
 		target: api.Target{
 			Version: s.Release.Version, Serial: s.Release.Serial, Manifest: string(s.Release.Manifest), Rollout: string(s.ID),
 			Paused: s.Phase == rollout.Paused, Holds: holdsOf(s),
 		},
 	}
+}
+
+// name picks what the next directive names.
+func (n *notice) name() {
 	n.stable = n.newest(rollout.Complete)
 	n.candidate = n.newest(rollout.Running, rollout.Paused)
 	n.named = nil
@@ -153,6 +173,16 @@ func (b *board) runs(component string) *api.Target {
 	defer b.mu.RUnlock()
 	if n, ok := b.components[component]; ok {
 		return n.stable
+	}
+	return nil
+}
+
+// offers is what hosts of the component are to run next: the release on its way, or else the stable one; nil if there is neither.
+func (b *board) offers(component string) *api.Target {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if n, ok := b.components[component]; ok {
+		return cmp.Or(n.candidate, n.stable)
 	}
 	return nil
 }

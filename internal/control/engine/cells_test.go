@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
@@ -35,7 +36,7 @@ func (e ear) Heard(component string, manifest release.Digest, names []string) []
 		if w := e.cells[name]; e.cut[name] || e.cut[e.cell] || w == nil {
 			h.Lost = "refused"
 		} else {
-			shown, err := w.engine.Rollouts(e.t.Context(), component)
+			shown, err := w.engine.Rollouts(e.t.Context(), store.RolloutQuery{Component: component})
 			w.ok(err)
 			for _, r := range shown {
 				if r.Manifest == string(manifest) {

@@ -108,7 +108,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			if _, err := w.engine.Act(ctx, id, rollout.OperatorActed{Action: action, Actor: "alice"}); err != nil {
 				t.Errorf("%s: got error %v", action, err)
 			}
-			_, _ = w.engine.Rollouts(ctx, "")
+			_, _ = w.engine.Rollouts(ctx, store.RolloutQuery{})
 			_, err := w.engine.Start(ctx, api.StartRollout{Component: component, Version: "v1"}, fmt.Sprint("operator ", i))
 			if fault.KindOf(err) != fault.Conflict {
 				t.Errorf("second start: got error %v, want a conflict", err)

@@ -100,7 +100,7 @@ func (s *sufferers) round() {
 // begin starts the rollout; when that failed it looks whether it did.
 func (s *sufferers) begin() bool {
 	_, err := s.engine.Start(s.t.Context(), api.StartRollout{Component: component, Version: "v1"}, "alice")
-	known, _ := s.engine.Rollouts(s.t.Context(), component)
+	known, _ := s.engine.Rollouts(s.t.Context(), store.RolloutQuery{Component: component})
 	if err == nil && len(known) != 1 {
 		s.t.Fatalf("got %d rollouts after one start", len(known))
 	}

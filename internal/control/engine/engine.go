@@ -11,11 +11,9 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +33,7 @@ import (
 type Store interface {
 	Commit(ctx context.Context, c store.Commit) error
 	Rollouts(ctx context.Context, component string, limit int) ([]store.Rollout, error)
+	Relist(ctx context.Context, rollouts []store.Rollout) error
 	// Await returns once no write of a rollout is under way any more that began before.
 	Await(ctx context.Context, id rollout.ID) error
 	Leases(ctx context.Context, id rollout.ID) ([]store.Lease, error)
@@ -60,7 +59,6 @@ type Releases interface {
 	Releases(ctx context.Context, component string) ([]release.Published, error)
 	Plan(ctx context.Context, name string) (store.PlanRow, error)
 	Recalls(ctx context.Context, component string) ([]store.Recall, error)
-	Incidents(ctx context.Context) ([]store.Incident, error)
 }
 
 // Directives keeps published directives.
@@ -107,7 +105,7 @@ type Meter interface {
 	Refused(code string) // one of rollout.WaitCodes, or another word
 }
 
-// Options are the engine's world. All fields are required, but Gates: without them no gate is met; Nudge, and Meter. Cell and Cells
+// Options are the engine's world. All fields are required, but Gates: without them no gate is met; Nudge, Meter, and Stops. Cell and Cells
 // may be left out too: then no rollout of a plan with cells starts.
 type Options struct {
 	Store      Store
@@ -122,6 +120,7 @@ type Options struct {
 	Cells      Cells
 	Nudge      func(component string) // a new directive was published; waits for nobody
 	Meter      Meter                  // nil: nothing is counted
+	Stops      *Stops                 // kept beyond this engine; nil: they end with it
 	Clock      clock.Clock
 	Log        *slog.Logger
 	NewID      func(prefix string) string
@@ -137,11 +136,12 @@ type Options struct {
 type Engine struct {
 	Options
 	starting sync.Mutex // one start at a time, so that two cannot both find a component free
+	halts    chan struct{}
 	unsure   unsure
 	drains   drains
 	mu       sync.RWMutex
 	rollouts map[rollout.ID]*entry
-	order    int64 // of the newest rollout
+	all      []*entry // in the order in which they were started; it only grows
 	board    *board
 	freezes  freezes
 	counted  counted
@@ -153,7 +153,10 @@ type Engine struct {
 // New loads every rollout from the store, publishes a directive for each component that has one, and takes in the reports that were
 // stored but not yet decided on. Outstanding leases get the grace: nobody was listening meanwhile.
 func New(ctx context.Context, o Options) (*Engine, error) {
-	e := &Engine{Options: o, rollouts: map[rollout.ID]*entry{}, board: newBoard(), listening: o.Clock.Now(), drains: drains{turn: make(chan struct{}, 1)}}
+	e := &Engine{Options: o, rollouts: map[rollout.ID]*entry{}, board: newBoard(), listening: o.Clock.Now(), halts: make(chan struct{}, storedAtOnce), drains: drains{turn: make(chan struct{}, 1)}}
+	if e.Stops == nil {
+		e.Stops = NewStops()
+	}
 	e.counted.sizes = map[string]counting{}
 	if err := e.loadFloor(ctx); err != nil {
 		return nil, err
@@ -183,17 +186,22 @@ func (e *Engine) adopt(ctx context.Context, component string) error {
 	if err != nil {
 		return fmt.Errorf("load the rollouts: %w", err)
 	}
+	listed := func(r store.Rollout) bool { return r.Listed == r.State.Phase }
+	if err = e.Store.Relist(ctx, slices.DeleteFunc(slices.Clone(rows), listed)); err != nil {
+		return fmt.Errorf("load the rollouts: %w", err)
+	}
 	var adopted []*entry
 	for _, row := range slices.Backward(rows) {
 		if _, err := e.entry(row.State.ID); err == nil {
 			continue
 		}
 		r := newEntry()
-		r.state, r.revision, r.asleep = row.State, row.Revision, true
+		r.incident, r.asleep = row.Incident, true
+		r.become(row.State, row.Revision)
 		e.add(r)
-		e.board.set(r)
 		adopted = append(adopted, r)
 	}
+	e.board.set(adopted...)
 	for _, r := range adopted { // now it is known which ones directives name
 		if e.rests(r) {
 			continue
@@ -221,23 +229,43 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // Start begins a rollout.
 func (e *Engine) Start(ctx context.Context, want api.StartRollout, actor string) (api.Rollout, error) {
+	begun := e.Stops.begin(want.Component, want.Version) // before anything that may wait: a halt of everything means this one too
 	e.starting.Lock()
 	defer e.starting.Unlock()
-	if err := e.adopt(ctx, want.Component); err != nil {
-		return api.Rollout{}, err
-	}
-	event, err := e.prepare(ctx, want, actor)
+	event, err := e.ready(ctx, want, actor, begun)
 	if err != nil {
-		return api.Rollout{}, fmt.Errorf("start a rollout of %s %s: %w", want.Component, want.Version, err)
+		e.Stops.end(begun)
+		return api.Rollout{}, err
 	}
 	r := newEntry()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, err := e.step(ctx, r, event); err != nil {
-		e.unsure.note(want.Component, e.Clock.Now().Add(unsureFor)) // should it be stored after all, it must be known here
+		until := e.Clock.Now().Add(unsureFor) // should it be stored after all, it must be known here
+		e.unsure.note(want.Component, until)
+		e.Stops.linger(begun, until)
 		return api.Rollout{}, err
 	}
-	return e.view(r), nil
+	e.Stops.end(begun)
+	if err := e.keepStop(ctx, r); err != nil {
+		e.Log.WarnContext(ctx, "halt a rollout that was being started; will try again", slog.String("rollout", string(r.id)), slog.Any("error", err))
+	}
+	return r.shown.view(), nil
+}
+
+// ready makes the event of a start that may go ahead.
+func (e *Engine) ready(ctx context.Context, want api.StartRollout, actor string, begun *starting) (rollout.Started, error) {
+	if err := e.adopt(ctx, want.Component); err != nil {
+		return rollout.Started{}, err
+	}
+	event, err := e.prepare(ctx, want, actor)
+	if err == nil {
+		err = e.Stops.name(begun, event.ID)
+	}
+	if err != nil {
+		return rollout.Started{}, fmt.Errorf("start a rollout of %s %s: %w", want.Component, want.Version, err)
+	}
+	return event, nil
 }
 
 // Act carries out an operator's command, at the present time whatever the command says. One that changes nothing is a Conflict that says
@@ -271,10 +299,15 @@ func (e *Engine) command(ctx context.Context, r *entry, id string, command rollo
 	if err != nil {
 		return api.Rollout{}, err
 	}
+	return commanded(r, id, command, effects)
+}
+
+// commanded tells an operator what a command came to.
+func commanded(r *entry, id string, command rollout.OperatorActed, effects []rollout.Effect) (api.Rollout, error) {
 	if len(effects) == 0 {
 		return api.Rollout{}, fault.New(fault.Conflict, "%s rollout %s: %s", command.Action, id, whyNot(r.state, command))
 	}
-	return e.view(r), nil
+	return r.shown.view(), nil
 }
 
 // maxHolds bounds what operators hold, so that what the breaker holds fits into a directive with it.
@@ -317,16 +350,16 @@ func (e *Engine) entry(id rollout.ID) (*entry, error) {
 func (e *Engine) add(r *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.order++
-	r.order, r.id, r.component = e.order, r.state.ID, r.state.Release.Component
+	r.order, r.id, r.component = int64(len(e.all))+1, r.state.ID, r.state.Release.Component
 	e.rollouts[r.state.ID] = r
+	e.all = append(e.all, r)
 }
 
-// list gives all rollouts in the order in which they were started, whatever the clock said.
+// list gives all rollouts in the order in which they were started, whatever the clock said. The list must not be changed.
 func (e *Engine) list() []*entry {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(e.rollouts), func(a, b *entry) int { return cmp.Compare(a.order, b.order) })
+	return e.all
 }
 
 // stamp makes a time into data.

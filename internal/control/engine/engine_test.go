@@ -351,10 +351,10 @@ func TestStartIsGuarded(t *testing.T) {
 	if r.Plan != "narrow" || r.Reason != "mended" || r.Rings[1].Size != 3 {
 		t.Errorf("got %+v, want it on the narrow plan", r)
 	}
-	if got, err := w.engine.Rollouts(t.Context(), component); err != nil || len(got) != 2 || got[0].ID != r.ID {
+	if got, err := w.engine.Rollouts(t.Context(), store.RolloutQuery{Component: component}); err != nil || len(got) != 2 || got[0].ID != r.ID {
 		t.Errorf("got rollouts %+v, %v, want two, the newest first", got, err)
 	}
-	if got, err := w.engine.Rollouts(t.Context(), "other"); err != nil || len(got) != 0 {
+	if got, err := w.engine.Rollouts(t.Context(), store.RolloutQuery{Component: "other"}); err != nil || len(got) != 0 {
 		t.Errorf("got rollouts %+v of another component, want none", got)
 	}
 }

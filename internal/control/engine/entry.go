@@ -18,9 +18,11 @@ type entry struct {
 	component string
 	due       deadlines
 	asks      asks
-	stop      stop
+	storing   storing
+	withheld  withheld
 	asked     answers         // of the open ring's gates
 	sought    map[string]bool // strata that the open ring must see, at the last census
+	shown     shown           // for who cannot wait for the lock
 	mu        sync.Mutex
 	state     rollout.State
 	revision  int64
@@ -31,9 +33,9 @@ type entry struct {
 	sites     map[string]share
 	watched   watched
 	wake      time.Time // next Woke; zero: none is wanted
-	refusal   rollout.Waiting
-	asleep    bool   // its leases are not in memory: it is long over, and nothing is decided over it
-	doubt     *batch // the decisions of which it is not known whether they are stored
+	incident  string    // id of the newest one that it opened; empty: none
+	asleep    bool      // its leases are not in memory: it is long over, and nothing is decided over it
+	doubt     *batch    // the decisions of which it is not known whether they are stored
 }
 
 // share is how many hosts of a tenant or site are exposed in a rollout, and how many of them reported harm.
@@ -53,12 +55,13 @@ func newEntry() *entry {
 // replace takes over what is stored. A lease that was not known has what is left of its time from that moment on; one that is not stored
 // never was.
 func (r *entry) replace(row store.Rollout, leases []store.Lease, from time.Time) {
-	r.state, r.revision = row.State, row.Revision
+	r.incident = row.Incident
+	r.become(row.State, row.Revision)
 	stored := make(map[fleet.EndpointID]bool, len(leases))
 	for _, l := range leases {
 		stored[l.Endpoint] = true
 		if known, ok := r.leases[l.Endpoint]; !ok || known.ID != l.ID || known.Outcome != l.Outcome || known.Recovered != l.Recovered {
-			r.put(l, from.Add(max(0, until(l).Sub(row.State.Last))))
+			r.put(l, from.Add(left(l, row.State.Last)))
 		}
 	}
 	for id, l := range r.leases {
@@ -70,6 +73,17 @@ func (r *entry) replace(row store.Rollout, leases []store.Lease, from time.Time)
 			r.due.drop(id)
 		}
 	}
+}
+
+// left is what a lease had left of its time when the server last decided. It is never more than all of it: the clock may have been put back
+// since it was granted. A pending one whose time is long over, though nobody called its host silent, has all of it again: the clock may have
+// been put ahead. If it is only just over nobody came to it yet, and it has nothing left: leaders may change more often than deadlines pass.
+func left(l store.Lease, last time.Time) time.Duration {
+	rest := until(l).Sub(last)
+	if l.Outcome == rollout.Pending && -rest > span(l)+rollout.MaxGap {
+		return span(l)
+	}
+	return min(max(0, rest), span(l))
 }
 
 // until is when a lease stops being a risk that must not be added to: a pending one at its deadline, a confirmed one when it has settled.

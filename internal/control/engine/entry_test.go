@@ -94,3 +94,29 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 }
+
+// What is left of a deadline does not begin anew with every leader: only if the clock was far ahead when the server last decided.
+func TestDeadlinesDoNotBeginAnewWithEveryLeader(t *testing.T) {
+	t.Parallel()
+	issued := time.Date(2024, time.July, 19, 4, 9, 0, 0, time.UTC)
+	const whole = 10 * time.Minute
+	for _, c := range []struct {
+		name    string
+		outcome rollout.Outcome
+		last    time.Duration // since it was granted
+		want    time.Duration
+	}{
+		{"granted just now", rollout.Pending, 0, whole},
+		{"the clock was put back", rollout.Pending, -time.Hour, whole},
+		{"half of it is over", rollout.Pending, whole / 2, whole / 2},
+		{"it has just passed", rollout.Pending, whole, 0},
+		{"nobody came to it in time", rollout.Pending, 2*whole + rollout.MaxGap, 0},
+		{"the clock was far ahead", rollout.Pending, 2*whole + rollout.MaxGap + 1, whole},
+		{"confirmed long ago", rollout.Confirmed, 24 * time.Hour, 0},
+	} {
+		l := store.Lease{Issued: issued, Deadline: issued.Add(whole), Known: issued, Outcome: c.outcome}
+		if got := left(l, issued.Add(c.last)); got != c.want {
+			t.Errorf("%s: got %s left, want %s", c.name, got, c.want)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func (e *Engine) rouse(ctx context.Context, r *entry) error {
 		return fmt.Errorf("load the leases of rollout %s: %w", r.state.ID, err)
 	}
 	now := e.Clock.Now()
-	r.replace(store.Rollout{State: r.state, Revision: r.revision}, leases, now.Add(e.Grace))
+	r.replace(store.Rollout{State: r.state, Revision: r.revision, Incident: r.incident}, leases, now.Add(e.Grace))
 	r.watched.resume(leases)
 	if r.ticking() {
 		r.wake = now.Add(min(e.Grace, e.Hearing/3))

@@ -52,10 +52,12 @@ func (e *Engine) prepare(ctx context.Context, want api.StartRollout, actor strin
 func (e *Engine) unproven(m release.Manifest) []release.Digest {
 	proven := map[release.Digest]bool{}
 	for _, r := range e.list() {
+		if r.component != m.Component {
+			continue
+		}
 		r.mu.Lock()
-		good := r.state.Phase == rollout.Complete && r.state.Release.Component == m.Component
 		for _, a := range r.state.Release.Artifacts {
-			proven[a] = proven[a] || good
+			proven[a] = proven[a] || r.state.Phase == rollout.Complete
 		}
 		r.mu.Unlock()
 	}
@@ -97,9 +99,13 @@ func (e *Engine) guard(ctx context.Context, p release.Published) error {
 	return e.vacant(ctx, p.Manifest.Component)
 }
 
-// vacant refuses a second rollout of a component.
+// vacant refuses a second rollout of a component. Those that have ended stay so, whatever is not known to be stored of them: there may be
+// thousands, and they sleep on.
 func (e *Engine) vacant(ctx context.Context, component string) error {
 	for _, r := range e.list() {
+		if r.component != component || r.glance().Phase.Ended() {
+			continue
+		}
 		if err := e.hold(ctx, r); err != nil {
 			return err
 		}

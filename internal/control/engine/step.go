@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -211,19 +210,12 @@ func (e *Engine) host(r *entry, id fleet.EndpointID) (rollout.Host, bool) {
 // busy is the rollout of another component whose release the host is proving, or has confirmed only lately; empty if there is none. There
 // is one risk at a time on a host, so that it is known what harmed it.
 func (e *Engine) busy(r *entry, id fleet.EndpointID, now time.Time) string {
-	e.mu.RLock()
-	others := slices.Collect(maps.Values(e.rollouts))
-	e.mu.RUnlock()
-	var busy *entry
-	for _, other := range others {
-		if other.component != r.component && (busy == nil || other.order < busy.order) && other.due.risky(id, now) {
-			busy = other
+	for _, other := range e.list() {
+		if other.component != r.component && other.due.risky(id, now) {
+			return string(other.id)
 		}
 	}
-	if busy == nil {
-		return ""
-	}
-	return string(busy.id)
+	return ""
 }
 
 // scopes are a tenant and a site, with what is exposed and harmed of them.

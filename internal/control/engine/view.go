@@ -5,70 +5,100 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
-// Rollout shows one rollout.
-func (e *Engine) Rollout(ctx context.Context, id string) (api.Rollout, error) {
+// shown is what of a rollout may be looked at without its lock, which is held for as long as the database takes: the newest decision that is
+// stored, and the newest refusal since.
+type shown struct {
+	stored  atomic.Pointer[store.Rollout]
+	refusal atomic.Pointer[rollout.Waiting]
+}
+
+// become takes over what is stored. The caller holds the entry's lock, or is the only one who knows it.
+func (r *entry) become(s rollout.State, revision int64) {
+	r.state, r.revision = s, revision
+	r.shown.stored.Store(&store.Rollout{State: s, Revision: revision, Incident: r.incident})
+}
+
+// glance is how a rollout stood after its newest decision, for those who must not wait for its lock. It must not be changed.
+func (r *entry) glance() *rollout.State { return &r.shown.stored.Load().State }
+
+// refuse notes what hosts that ask are told; nothing if there is no code.
+func (s *shown) refuse(w rollout.Waiting) {
+	if known := s.refusal.Load(); known == nil || *known != w {
+		s.refusal.Store(&w)
+	}
+}
+
+// view shows the rollout.
+func (s *shown) view() api.Rollout {
+	refusal := rollout.Waiting{}
+	if told := s.refusal.Load(); told != nil {
+		refusal = *told
+	}
+	return show(*s.stored.Load(), refusal)
+}
+
+// Rollout shows one rollout. It waits for no decision and no database.
+func (e *Engine) Rollout(_ context.Context, id string) (api.Rollout, error) {
 	r, err := e.entry(rollout.ID(id))
 	if err != nil {
 		return api.Rollout{}, err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	shown := e.view(r)
-	if r.state.Phase == rollout.Tripped {
-		shown.Incident, err = e.incidentOf(ctx, r.state.ID)
-	}
-	return shown, err
+	return r.shown.view(), nil
 }
 
-// Rollouts shows the rollouts of a component, or all, newest first.
-func (e *Engine) Rollouts(_ context.Context, component string) ([]api.Rollout, error) {
-	shown := []api.Rollout{}
+// Rollouts shows the rollouts that are asked for, newest first, and no others. It waits for no decision and no database.
+func (e *Engine) Rollouts(_ context.Context, q store.RolloutQuery) ([]api.Rollout, error) {
+	all := e.list()
+	if q.Behind != "" {
+		r, err := e.entry(q.Behind)
+		if err != nil {
+			return nil, err
+		}
+		all = all[:r.order-1]
+	}
+	views := []api.Rollout{}
+	for _, r := range slices.Backward(all) {
+		if q.Component != "" && r.component != q.Component || !q.Wants(r.glance()) {
+			continue
+		}
+		if views = append(views, r.shown.view()); len(views) == q.Limit {
+			break
+		}
+	}
+	return views, nil
+}
+
+// Phases counts all rollouts by their phase. It waits for no decision and no database.
+func (e *Engine) Phases(context.Context) (map[rollout.Phase]int64, error) {
+	phases := map[rollout.Phase]int64{}
 	for _, r := range e.list() {
-		r.mu.Lock()
-		if component == "" || r.state.Release.Component == component {
-			shown = append(shown, e.view(r))
-		}
-		r.mu.Unlock()
+		phases[r.glance().Phase]++
 	}
-	slices.SortFunc(shown, func(a, b api.Rollout) int { return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(b.ID, a.ID)) })
-	return shown, nil
+	return phases, nil
 }
-
-func (e *Engine) incidentOf(ctx context.Context, id rollout.ID) (string, error) {
-	incidents, err := e.Releases.Incidents(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, i := range incidents {
-		if i.Rollout == id {
-			return i.ID, nil
-		}
-	}
-	return "", nil
-}
-
-// view shows an entry; the caller holds its lock.
-func (e *Engine) view(r *entry) api.Rollout { return show(r.state, r.revision, r.refusal) }
 
 // Show shows a rollout as it is stored: what a replica knows of it that does not lead.
-func Show(row store.Rollout) api.Rollout { return show(row.State, row.Revision, rollout.Waiting{}) }
+func Show(row store.Rollout) api.Rollout { return show(row, rollout.Waiting{}) }
 
-// show shows a state. Refusal is what hosts that ask were told last; it may be none.
-func show(s rollout.State, revision int64, refusal rollout.Waiting) api.Rollout {
+// show shows a rollout. Refusal is what hosts that ask were told last; it may be none.
+func show(row store.Rollout, refusal rollout.Waiting) api.Rollout {
+	s := row.State
 	v := api.Rollout{
 		ID: string(s.ID), Component: s.Release.Component, Version: s.Release.Version, Manifest: string(s.Release.Manifest), Plan: s.Plan.Name, Phase: string(s.Phase),
-		Reason: s.Reason, Revision: revision, Started: s.Started, Ended: optional(s.Ended), FirstHarm: optional(s.FirstHarm),
+		Reason: s.Reason, Revision: row.Revision, Incident: row.Incident, Started: s.Started, Ended: optional(s.Ended), FirstHarm: optional(s.FirstHarm),
 		Ring: s.Ring, Window: s.Allowed(), Unconfirmed: s.Unconfirmed, Eligible: max(s.Eligible, s.Exposed()), Exposed: s.Exposed(), Confirmed: s.Confirmed(),
 		Harmed: s.Harmed(), Recovered: s.Recovered, Returned: s.Returned,
 		Evidence: s.Evidence(), Doubt: s.Doubt(), Amber: s.Plan.Breaker.Amber, Trip: s.Plan.Breaker.Trip(), Alarm: string(s.Alarm),
-		Emergency: s.Plan.Emergency, Approvals: s.Plan.Approvals, Approved: slices.Clone(s.Approved), Strata: viewStrata(s),
+		Emergency: s.Plan.Emergency, Approvals: s.Plan.Approvals, Approved: slices.Clone(s.Approved), Strata: viewStrata(s), Arms: viewArms(s),
 	}
 	v.Cell, v.Wave, v.Cells = viewCells(s)
 	if s.Unfit.Hosts > 0 {
@@ -101,6 +131,19 @@ func show(s rollout.State, revision int64, refusal rollout.Waiting) api.Rollout 
 		earlier += size
 	}
 	return v
+}
+
+// viewArms shows what the comparisons with controls came to.
+func viewArms(s rollout.State) []api.Arm {
+	names := map[breaker.Signal]string{breaker.Silence: "silence", breaker.Slow: "slowness", breaker.Goodbye: "goodbyes"}
+	var arms []api.Arm
+	for _, c := range s.Breaker.Comparisons(s.Plan.Breaker) {
+		arms = append(arms, api.Arm{
+			Name: names[c.Signal], Exposed: c.Exposed.Watched, ExposedHarmed: c.Exposed.Showed, Controls: c.Control.Watched,
+			ControlsHarmed: c.Control.Showed, Evidence: c.E,
+		})
+	}
+	return arms
 }
 
 // mostStrata is how many strata in trouble are shown.

@@ -97,6 +97,9 @@ func (e *Engine) keepTime(ctx context.Context, r *entry, now time.Time) error {
 	if err := e.keepStop(ctx, r); err != nil {
 		return err
 	}
+	if err := e.takeBack(ctx, r); err != nil {
+		return err
+	}
 	if err := e.follow(ctx, r, now); err != nil {
 		return err
 	}
@@ -132,7 +135,8 @@ func (e *Engine) keepTime(ctx context.Context, r *entry, now time.Time) error {
 func (e *Engine) leaveAsleep(r *entry) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return e.rests(r) && e.sleeps(r)
+	_, wanted := e.Stops.pending(r.id)
+	return !wanted && e.rests(r) && e.sleeps(r)
 }
 
 // book gives hosts an outcome, all in one commit; those that are too many for one wait for the next look, so that a halt does not wait for

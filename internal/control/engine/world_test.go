@@ -49,6 +49,7 @@ type world struct {
 	engine *engine.Engine
 	pen    *pen
 	bell   *bell
+	stops  *engine.Stops // of the process, whatever engine it has
 	ids    *atomic.Int64
 	seq    map[fleet.EndpointID]int64
 
@@ -70,7 +71,7 @@ func open(t *testing.T, n int) *world {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	w := &world{
-		t: t, db: db, store: &faulty{Store: db}, fleet: registry.New(), clock: &paced{Fixed: clock.At(start())}, pen: &pen{}, bell: &bell{},
+		t: t, db: db, store: &faulty{Store: db}, fleet: registry.New(), clock: &paced{Fixed: clock.At(start())}, pen: &pen{}, bell: &bell{}, stops: engine.NewStops(),
 		ids: &atomic.Int64{}, seq: map[fleet.EndpointID]int64{}, hearing: 1000 * 24 * time.Hour, mute: map[int]bool{}, component: component,
 	}
 	w.clock.tick = w.talk
@@ -90,7 +91,7 @@ func (w *world) restart() {
 func (w *world) boot() error {
 	e, err := engine.New(w.t.Context(), engine.Options{
 		Store: w.store, Settings: w.db, Releases: w.db, Directives: w.store, Fleet: w.fleet, Signer: w.pen, Notifier: w.bell,
-		Gates: w.gates, Clock: w.clock, Cell: w.cell, Cells: w.cells,
+		Gates: w.gates, Stops: w.stops, Clock: w.clock, Cell: w.cell, Cells: w.cells,
 		Log:   slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		NewID: func(prefix string) string { return fmt.Sprintf("%s-%d", prefix, w.ids.Add(1)) },
 		Tick:  time.Second, Grace: grace, Reach: 30 * 24 * time.Hour, Hearing: w.hearing, Freshness: freshness,

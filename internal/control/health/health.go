@@ -2,7 +2,7 @@
 //
 // /healthz answers as long as the process does, whatever the database does: whoever restarts what does not answer must not restart a
 // server because its database is away. /readyz is for load balancers. It says what the checks found last and never waits for them: they
-// run in the background, each with a deadline of its own.
+// run in the background, each with a deadline of its own. A server that is not open yet says what it waits for: [Start].
 package health
 
 import (
@@ -58,6 +58,7 @@ type State struct {
 type Report struct {
 	Ready    bool    `json:"ready"`
 	Draining bool    `json:"draining,omitempty"` // it is being stopped: send nobody here any more
+	Starting bool    `json:"starting,omitempty"` // it is not open yet: the check that is named keeps it
 	Checks   []State `json:"checks"`
 }
 
@@ -121,7 +122,8 @@ func (h *Health) look(ctx context.Context, i int, c Check) {
 }
 
 func hung(limit time.Duration) error {
-	return fault.New(fault.Unavailable, "it did not answer within %s", limit)
+	return fault.New(fault.Unavailable, "it did not answer within %s", limit).
+		Hint("Look whether it runs, can be reached from here and keeps up. It is asked again by itself.")
 }
 
 // found notes what a look found, and logs it if that is new.
@@ -168,7 +170,9 @@ func (h *Health) Report() Report {
 }
 
 // Live answers /healthz. That it answers is all it says.
-func (h *Health) Live() http.Handler {
+func (h *Health) Live() http.Handler { return live() }
+
+func live() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
@@ -177,9 +181,11 @@ func (h *Health) Live() http.Handler {
 }
 
 // Ready answers /readyz with a [Report]: 200 if it is ready, else 503.
-func (h *Health) Ready() http.Handler {
+func (h *Health) Ready() http.Handler { return ready(h.Report) }
+
+func ready(look func() Report) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		report := h.Report()
+		report := look()
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		if !report.Ready {

@@ -71,9 +71,6 @@ func (in *Ingest) stream(w http.ResponseWriter, r *http.Request, s *stream, expo
 // Nudge tells the hosts that hold a stream and have the component to look again. It waits for nobody.
 func (in *Ingest) Nudge(component string) { in.hub.nudge(component) }
 
-// NudgeEndpoint tells one host to look again, if it holds a stream.
-func (in *Ingest) NudgeEndpoint(id fleet.EndpointID) { in.hub.nudgeOne(id) }
-
 // hub knows the open streams. The zero hub lets none be opened.
 type hub struct {
 	mu      sync.Mutex
@@ -139,14 +136,6 @@ func (h *hub) nudge(component string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.having[component] {
-		say(s.look)
-	}
-}
-
-func (h *hub) nudgeOne(id fleet.EndpointID) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s, has := h.streams[id]; has {
 		say(s.look)
 	}
 }

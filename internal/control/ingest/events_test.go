@@ -64,14 +64,23 @@ func exposed(t *testing.T, n int) (*world, []*host) {
 	return w, hosts
 }
 
+// has gives the host another component.
+func (h *host) has(name string) {
+	h.t.Helper()
+	body := full()
+	body.Components[name] = body.Components[component]
+	h.checkIn(body)
+}
+
 func TestEventsSayLook(t *testing.T) {
 	t.Parallel()
 	w, hosts := exposed(t, 2)
+	hosts[0].has("own")
 	one, other := hosts[0].listen(), hosts[1].listen()
 	one.want("data: look")
 	other.want("data: look")
 	w.ingest.Nudge("nobody-has-it")
-	w.ingest.NudgeEndpoint(hosts[0].id)
+	w.ingest.Nudge("own")
 	one.want("data: look")
 	w.ingest.Pulse()
 	one.want(": still here")
@@ -110,11 +119,12 @@ func TestEventsAreForTheExposed(t *testing.T) {
 func TestEventsEnd(t *testing.T) {
 	t.Parallel()
 	w, hosts := exposed(t, 2)
+	hosts[0].has("own")
 	one, other := hosts[0].listen(), hosts[1].listen()
 	one.want("data: look")
 	other.want("data: look")
 	w.clock.Move(time.Hour)
-	w.ingest.NudgeEndpoint(hosts[0].id)
+	w.ingest.Nudge("own")
 	one.want("data: look", "") // it had its time
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

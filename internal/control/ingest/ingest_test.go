@@ -439,13 +439,33 @@ func TestPoll(t *testing.T) {
 	}
 }
 
+// stored are rows as a database gives them.
+type stored []store.Endpoint
+
+// LastEndpoint implements ingest.Rows.
+func (all stored) LastEndpoint(context.Context) (int64, error) { return all[len(all)-1].Number, nil }
+
+// EndpointsBetween implements ingest.Rows.
+func (all stored) EndpointsBetween(_ context.Context, after, upTo int64) (page []store.Endpoint, err error) {
+	for _, e := range all {
+		if after < e.Number && e.Number <= upTo {
+			page = append(page, e)
+		}
+	}
+	return page, nil
+}
+
 // What was written by a clock that was ahead makes nobody heard in the future: until then nobody would miss the host.
 func TestLoadedFromTheFuture(t *testing.T) {
 	t.Parallel()
 	now := clock.Wall{}.Now()
 	rows := []store.Endpoint{{ID: "ep-1", Number: 1, LastSeen: now.Add(time.Hour).Round(0)}, {ID: "ep-2", Number: 2, LastSeen: now.Add(-time.Hour).Round(0)}}
 	for name, load := range map[string]func(*registry.Registry){
-		"load":  func(r *registry.Registry) { ingest.Load(rows, r, now) },
+		"load": func(r *registry.Registry) {
+			if err := ingest.LoadAll(t.Context(), stored(rows), r, now); err != nil {
+				t.Error(err)
+			}
+		},
 		"merge": func(r *registry.Registry) { ingest.Merge(rows, r, now) },
 	} {
 		r := registry.New()
@@ -474,10 +494,8 @@ func TestResyncAfterRestart(t *testing.T) {
 	cancel()
 	w.ok(w.ingest.Run(ctx)) // the last words of a server that stops
 
-	rows, err := w.db.Endpoints(t.Context(), "", 0)
-	w.ok(err)
 	w.fleet = registry.New()
-	ingest.Load(rows, w.fleet, w.clock.Now())
+	w.ok(ingest.LoadAll(t.Context(), w.db, w.fleet, w.clock.Now()))
 	w.server.Config.Handler = w.new().Handler()
 	got, _ := w.fleet.Get(h.id)
 	if got.Components[component].Version != "v1" || got.Boot != "boot-1" || got.Subject.Attributes.Kernel != "6.1" || seen.Sub(got.LastSeen).Abs() > time.Millisecond {

@@ -26,7 +26,7 @@ const (
 )
 
 // LoadAll fills the registry from the store, a stretch at a time. It reads several stretches at once: most of the work is to decode them. What
-// is said to have been heard later than now was heard now.
+// is said to have been heard later than now was heard now. Hosts loaded so are asked for their whole state when they are heard first.
 func LoadAll(ctx context.Context, from Rows, into *registry.Registry, now time.Time) error {
 	last, err := from.LastEndpoint(ctx)
 	if err != nil {
@@ -53,14 +53,6 @@ func LoadAll(ctx context.Context, from Rows, into *registry.Registry, now time.T
 		})
 	}
 	return group.Wait()
-}
-
-// Load fills the registry from stored endpoints, as LoadAll. Hosts loaded so are asked for their whole state when they are heard first.
-func Load(rows []store.Endpoint, into *registry.Registry, now time.Time) {
-	l := loader{into: into, now: now}
-	for _, row := range rows {
-		l.put(row)
-	}
 }
 
 // Merge takes rows into the registry that another replica changed, as LoadAll. What was heard here since stays.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/firebreak-dev/firebreak/api"
@@ -50,6 +51,9 @@ func WriteStatus(w http.ResponseWriter, status int, err error, request string) {
 	if e := lister(err); e != nil {
 		p.Problems = Fields(e.Problems)
 	}
+	if c, ok := errors.AsType[coder](err); ok {
+		p.Code = c.Code()
+	}
 	data, encodeErr := json.Marshal(p)
 	if encodeErr != nil {
 		data = []byte(`{"title":"internal"}`)
@@ -61,9 +65,17 @@ func WriteStatus(w http.ResponseWriter, status int, err error, request string) {
 	if status == http.StatusServiceUnavailable && header.Get("Retry-After") == "" {
 		header.Set("Retry-After", "1")
 	}
+	data = append(data, '\n')
 	header.Set("Content-Type", api.ProblemType)
+	header.Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(status)
-	_, _ = w.Write(append(data, '\n'))
+	_, _ = w.Write(data)
+}
+
+// coder is an error that programs can tell from others of its kind.
+type coder interface {
+	error
+	Code() string
 }
 
 // Fields puts mistakes on the wire.

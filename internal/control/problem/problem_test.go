@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -72,7 +73,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s: got status %d, problem (-want +got):\n%s", c.name, w.Code, diff)
 		}
 		h := w.Header()
-		if h.Get("Content-Type") != api.ProblemType || h.Get("ETag") != "" || h.Get("Content-Length") != "" {
+		if h.Get("Content-Type") != api.ProblemType || h.Get("ETag") != "" || h.Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
 			t.Errorf("%s: got header %v, want that of a problem only", c.name, h)
 		}
 		if (h.Get("Retry-After") != "") != (w.Code == http.StatusServiceUnavailable) {

@@ -10,11 +10,14 @@ import (
 
 // Search says which endpoints are looked for. Zero fields ask for nothing.
 type Search struct {
-	After     int64     // only endpoints with larger numbers
-	Limit     int       // so many at most
-	Prefix    string    // of the id
-	Component string    // only those that have it; the subject that Wants sees speaks of it
-	Silent    time.Time // only those that were not heard since
+	After     int64         // only endpoints with larger numbers
+	Limit     int           // so many at most
+	Prefix    string        // of the id
+	Component string        // only those that have it; the subject that Wants sees speaks of it
+	Silent    time.Time     // only those that were not heard since
+	Refusing  bool          // only those that keep a release in quarantine; if Component is set, one of that
+	Lacks     fleet.Posture // only those that miss any of it; 0 asks for nothing
+	AtRisk    bool          // only those of which [AtRisk] is true
 	// Wants is asked once for all endpoints that are alike; nil wants all.
 	Wants func(subject fleet.Subject, state api.Component) bool
 	// Count asks to go on when there are enough, only to count.
@@ -115,10 +118,13 @@ func (s *searching) wanted(place uint32) bool {
 			return false
 		}
 	}
+	if s.Lacks != 0 && e.posture.Meets(s.Lacks) || s.AtRisk && !AtRisk(e.posture) {
+		return false
+	}
 	k := s.at.kindOf(e)
 	wants, known := s.met.at(k)
 	if !known {
-		*wants = (s.Component == "" || k.has(s.Component)) &&
+		*wants = (s.Component == "" || k.has(s.Component)) && (!s.Refusing || k.inventory.refuses(s.Component)) &&
 			(s.Wants == nil || s.Wants(k.speaks(s.Component), k.inventory.components[s.Component]))
 	}
 	return *wants && (s.Prefix == "" || strings.HasPrefix(string(s.at.id(place)), s.Prefix))

@@ -71,6 +71,12 @@ func (r *Replica) listen(ctx context.Context) error {
 	lost := func(err error) {
 		r.Log.WarnContext(ctx, "wake-ups of other replicas are not heard; looking goes on", slog.Any("error", err))
 	}
-	r.Store.Listen(ctx, r.Clock, r.bells.ring, lost, store.Topics()...)
+	heard := func(topic string) {
+		r.bells.ring(topic)
+		if topic == store.WakeRollouts && r.Decided != nil {
+			r.Decided()
+		}
+	}
+	r.Store.Listen(ctx, r.Clock, heard, lost, store.Topics()...)
 	return nil
 }

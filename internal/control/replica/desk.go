@@ -19,6 +19,7 @@ import (
 const (
 	leaseWithin   = 2 * time.Second
 	commandWithin = 10 * time.Second
+	haltWithin    = 250 * time.Millisecond // of the leader, for a replica that has to answer within a second: the letters need as long
 )
 
 // Ask answers a prepared host's wish: a signed lease, or why it has to wait.
@@ -68,8 +69,8 @@ func (r *Replica) Submit(ctx context.Context, role string, metadata []byte) (api
 	if e, _ := r.leading(); e != nil {
 		return e.Submit(ctx, role, metadata)
 	}
-	reply, err := r.ask(ctx, letter{Kind: kindSubmit, Role: role, Metadata: metadata}, commandWithin)
-	return reply.Accepted, err
+	answer, err := r.ask(ctx, letter{Kind: kindSubmit, Role: role, Metadata: metadata}, commandWithin)
+	return answer.Accepted, err
 }
 
 // Discard throws pending metadata of a role away.
@@ -147,33 +148,37 @@ func (r *Replica) Rollout(ctx context.Context, id string) (api.Rollout, error) {
 	if err != nil {
 		return api.Rollout{}, err
 	}
-	shown := engine.Show(row)
-	if row.State.Phase != rollout.Tripped {
-		return shown, nil
-	}
-	incidents, err := r.Store.Incidents(ctx)
-	for _, i := range incidents {
-		if i.Rollout == row.State.ID {
-			shown.Incident = i.ID
-		}
-	}
-	return shown, err
+	return engine.Show(row), nil
 }
 
-// mostShown bounds a list of rollouts.
-const mostShown = 10_000
-
-// Rollouts shows the rollouts of a component, or all, newest first.
-func (r *Replica) Rollouts(ctx context.Context, component string) ([]api.Rollout, error) {
+// Rollouts shows the rollouts that are asked for, newest first.
+func (r *Replica) Rollouts(ctx context.Context, q store.RolloutQuery) ([]api.Rollout, error) {
 	if e, _ := r.leading(); e != nil {
-		return e.Rollouts(ctx, component)
+		return e.Rollouts(ctx, q)
 	}
-	rows, err := r.Store.Rollouts(ctx, component, mostShown)
-	shown := make([]api.Rollout, len(rows))
+	rows, err := r.Store.FindRollouts(ctx, q)
+	views := make([]api.Rollout, len(rows))
 	for i, row := range rows {
-		shown[i] = engine.Show(row)
+		views[i] = engine.Show(row)
 	}
-	return shown, err
+	return views, err
+}
+
+// Phases counts all rollouts by their phase.
+func (r *Replica) Phases(ctx context.Context) (map[rollout.Phase]int64, error) {
+	if e, _ := r.leading(); e != nil {
+		return e.Phases(ctx)
+	}
+	return r.Store.RolloutPhases(ctx)
+}
+
+// Next tells for each component of a host what it would be told if it asked for a lease now. Only the leader knows.
+func (r *Replica) Next(ctx context.Context, id fleet.EndpointID) ([]api.Next, error) {
+	if e, _ := r.leading(); e != nil {
+		return e.Next(ctx, id)
+	}
+	answer, err := r.ask(ctx, letter{Kind: kindNext, Endpoint: id}, leaseWithin)
+	return answer.Next, err
 }
 
 // ask sends a letter to the leader and waits for the answer.

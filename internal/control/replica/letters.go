@@ -23,6 +23,8 @@ const (
 	kindLease   = "lease"
 	kindStart   = "start"
 	kindAct     = "act"
+	kindNext    = "next"
+	kindHalt    = "halt"
 	kindFreezes = "freezes"
 	kindSubmit  = "submit"
 	kindDiscard = "discard"
@@ -43,6 +45,7 @@ type letter struct {
 	Start    api.StartRollout      `json:"start,omitzero"`
 	Rollout  string                `json:"rollout,omitempty"`
 	Command  rollout.OperatorActed `json:"command,omitzero"`
+	Halt     api.HaltRollouts      `json:"halt,omitzero"`
 	Freezes  calendar.Calendar     `json:"freezes,omitzero"`
 	Role     string                `json:"role,omitempty"`
 	Metadata []byte                `json:"metadata,omitempty"`
@@ -50,7 +53,7 @@ type letter struct {
 
 // pile is where the leader looks for the letter.
 func (l letter) pile() string {
-	if l.Kind == kindLease {
+	if l.Kind == kindLease || l.Kind == kindNext {
 		return wishes
 	}
 	return commands
@@ -65,6 +68,10 @@ func (l letter) what() string {
 		return fmt.Sprintf("start a rollout of %s %s", l.Start.Component, l.Start.Version)
 	case kindAct:
 		return fmt.Sprintf("%s rollout %s", l.Command.Action, l.Rollout)
+	case kindHalt:
+		return "halt"
+	case kindNext:
+		return fmt.Sprintf("ask what %s gets next", l.Endpoint)
 	case kindSubmit, kindDiscard:
 		return fmt.Sprintf("%s metadata of %s", l.Kind, l.Role)
 	default:
@@ -77,6 +84,8 @@ type reply struct {
 	Envelope []byte         `json:"envelope,omitempty"`
 	Refusal  string         `json:"refusal,omitempty"`
 	Rollout  api.Rollout    `json:"rollout,omitzero"`
+	Halted   api.Halted     `json:"halted,omitzero"`
+	Next     []api.Next     `json:"next,omitempty"`
 	Accepted api.Submission `json:"accepted,omitzero"`
 	Failed   *failure       `json:"failed,omitempty"`
 }
@@ -127,48 +136,32 @@ type clerk struct {
 func (r *Replica) serve(ctx context.Context, l Leader, term int64) error {
 	c := clerk{Replica: r, leader: l, own: r.Store.Fenced(term)}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return c.work(ctx, commands, freshCommand, r.bells.commands, c.carryOut) })
+	group.Go(func() error { return c.command(ctx) })
 	group.Go(func() error { return c.work(ctx, wishes, freshWish, r.bells.wishes, c.decide) })
 	group.Go(func() error { return c.sweep(ctx) })
 	return group.Wait()
 }
 
-// work looks for letters of a pile, and answers them.
-func (c clerk) work(ctx context.Context, pile string, fresh time.Duration, b bell, answer func(context.Context, []store.Letter) error) error {
+// work looks for letters of a pile, and has them answered: at once again if there are more.
+func (c clerk) work(ctx context.Context, pile string, fresh time.Duration, b bell, answer func(context.Context, []store.Letter) (more bool, err error)) error {
 	for ctx.Err() == nil {
 		letters, err := c.Store.Unanswered(ctx, pile, fresh, lettersAtOnce)
+		more := false
 		if err == nil && len(letters) > 0 {
-			err = answer(ctx, letters)
+			more, err = answer(ctx, letters)
 		}
 		if err != nil && ctx.Err() == nil {
 			c.Log.WarnContext(ctx, "answer other replicas; will try again", slog.Any("error", err))
 		}
-		if err != nil || len(letters) < lettersAtOnce {
+		if err != nil || !more {
 			b.wait(ctx, c.Clock, look)
 		}
 	}
 	return nil
 }
 
-// carryOut carries out commands, one after the other and none twice: a leader that does not come to answer one leaves it unanswered.
-func (c clerk) carryOut(ctx context.Context, letters []store.Letter) error {
-	for _, l := range letters {
-		mine, err := c.own.Claim(ctx, l.ID, freshCommand)
-		if err != nil {
-			return err
-		}
-		if !mine {
-			continue
-		}
-		if err = c.answer(ctx, store.Answered{ID: l.ID, Body: c.reply(ctx, l.Body)}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // decide answers wishes together, so that they are decided together.
-func (c clerk) decide(ctx context.Context, letters []store.Letter) error {
+func (c clerk) decide(ctx context.Context, letters []store.Letter) (more bool, err error) {
 	answers := make([]store.Answered, len(letters))
 	var all errgroup.Group
 	for i, l := range letters {
@@ -178,7 +171,7 @@ func (c clerk) decide(ctx context.Context, letters []store.Letter) error {
 		})
 	}
 	_ = all.Wait() // their errors are in the answers
-	return c.answer(ctx, answers...)
+	return len(letters) == lettersAtOnce, c.answer(ctx, answers...)
 }
 
 // answer also tells what was decided just before ctx ended.
@@ -226,6 +219,10 @@ func (c clerk) reply(ctx context.Context, body []byte) []byte {
 		answer.Rollout, err = e.Start(ctx, l.Start, l.Actor)
 	case l.Kind == kindAct:
 		answer.Rollout, err = e.Act(ctx, l.Rollout, l.Command)
+	case l.Kind == kindHalt:
+		answer.Halted, err = c.halt(ctx, l)
+	case l.Kind == kindNext:
+		answer.Next, err = e.Next(ctx, l.Endpoint)
 	case l.Kind == kindFreezes:
 		err = e.SetFreezes(ctx, l.Freezes, l.Actor)
 	case l.Kind == kindSubmit:
@@ -241,6 +238,13 @@ func (c clerk) reply(ctx context.Context, body []byte) []byte {
 		c.Log.ErrorContext(ctx, "encode an answer to another replica", slog.Any("error", err))
 	}
 	return data
+}
+
+// halt leaves time for the answer to arrive: whoever asked waits for a second at most.
+func (c clerk) halt(ctx context.Context, l letter) (api.Halted, error) {
+	ctx, cancel := within(ctx, c.Clock, haltWithin)
+	defer cancel()
+	return c.leader.Halt(ctx, l.Halt, l.Actor)
 }
 
 // fetchAnswers hands answers to those who wait for them, until ctx ends.

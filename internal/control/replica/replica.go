@@ -21,6 +21,7 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/engine"
 	"github.com/firebreak-dev/firebreak/internal/control/ingest"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
@@ -42,8 +43,11 @@ type Leader interface {
 	Deaf(lasted time.Duration)
 	Start(ctx context.Context, start api.StartRollout, actor string) (api.Rollout, error)
 	Act(ctx context.Context, id string, command rollout.OperatorActed) (api.Rollout, error)
+	Halt(ctx context.Context, want api.HaltRollouts, actor string) (api.Halted, error)
 	Rollout(ctx context.Context, id string) (api.Rollout, error)
-	Rollouts(ctx context.Context, component string) ([]api.Rollout, error)
+	Rollouts(ctx context.Context, q store.RolloutQuery) ([]api.Rollout, error)
+	Phases(ctx context.Context) (map[rollout.Phase]int64, error)
+	Next(ctx context.Context, id fleet.EndpointID) ([]api.Next, error)
 	Freezes() calendar.Calendar
 	SetFreezes(ctx context.Context, freezes calendar.Calendar, actor string) error
 	Submit(ctx context.Context, role string, metadata []byte) (api.Submission, error)
@@ -75,23 +79,28 @@ type Store interface {
 
 	Directives(ctx context.Context) ([]store.Directive, error)
 	Rollout(ctx context.Context, id rollout.ID) (store.Rollout, error)
-	Rollouts(ctx context.Context, component string, limit int) ([]store.Rollout, error)
-	Incidents(ctx context.Context) ([]store.Incident, error)
+	FindRollouts(ctx context.Context, q store.RolloutQuery) ([]store.Rollout, error)
+	RolloutPhases(ctx context.Context) (map[rollout.Phase]int64, error)
+	AddSamples(ctx context.Context, samples []store.Sample) error
+	ThinSamples(ctx context.Context, from, to time.Time, stretch time.Duration) error
+	ForgetSamples(ctx context.Context, before time.Time) error
 	Setting(ctx context.Context, key string) (string, error)
 }
 
-// Options are a replica's world. All fields are required.
+// Options are a replica's world. All fields are required, except where it is said.
 type Options struct {
-	Store Store
-	Open  func(ctx context.Context, term int64) (Leader, error) // makes what decides in a term; all that it writes names the term
-	Fleet *registry.Registry
-	Nudge func(component string) // a new directive was published by a leader elsewhere
-	Clock clock.Clock
-	Log   *slog.Logger
-	Name  string        // unique among the replicas, and not used twice
-	Life  time.Duration // for how long a leader that is not heard from goes on leading
-	Grace time.Duration // for how long hosts may be unheard because the replica that heard them is gone
-	Alone bool          // the database is for one process: there are no others to ask or to tell
+	Store   Store
+	Open    func(ctx context.Context, term int64) (Leader, error) // makes what decides in a term; all that it writes names the term
+	Fleet   *registry.Registry
+	Nudge   func(component string) // a new directive was published by a leader elsewhere
+	Stops   *engine.Stops          // what leaders of this process could not store; nil: none of it is handed on
+	Decided func()                 // something was decided, here or elsewhere: whoever watches should look; must not wait; nil: nobody watches
+	Clock   clock.Clock
+	Log     *slog.Logger
+	Name    string        // unique among the replicas, and not used twice
+	Life    time.Duration // for how long a leader that is not heard from goes on leading
+	Grace   time.Duration // for how long hosts may be unheard because the replica that heard them is gone
+	Alone   bool          // the database is for one process: there are no others to ask or to tell
 }
 
 // Replica is one control plane among several, or the only one. New takes the lead if nobody has it; Run goes on until its context ends. It is
@@ -115,6 +124,9 @@ type Replica struct {
 // New makes a replica that knows the fleet. If nobody leads it does, and what is stored is loaded before New returns.
 func New(ctx context.Context, o Options) (*Replica, error) {
 	r := &Replica{Options: o, post: newWaits[int64](), taken: newWaits[fleet.EndpointID](), bells: newBells()}
+	if r.Stops == nil {
+		r.Stops = engine.NewStops()
+	}
 	for _, begin := range []func(context.Context) error{r.load, r.catchUp, r.copy, r.campaign} {
 		if err := begin(ctx); err != nil {
 			return nil, err
@@ -125,16 +137,17 @@ func New(ctx context.Context, o Options) (*Replica, error) {
 
 // Run leads or follows until ctx ends.
 func (r *Replica) Run(ctx context.Context) error {
-	if r.Alone {
-		return r.rule(ctx)
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.listen(ctx) })
 	group.Go(func() error { return r.rule(ctx) })
+	if r.Alone {
+		return group.Wait()
+	}
 	group.Go(func() error { return r.tell(ctx) })
 	group.Go(func() error { return r.follow(ctx) })
 	group.Go(func() error { return r.fetchAnswers(ctx) })
 	group.Go(func() error { return r.watchTaken(ctx) })
+	group.Go(func() error { return r.handOn(ctx) })
 	return group.Wait()
 }
 
@@ -223,6 +236,7 @@ func (r *Replica) govern(ctx context.Context, l Leader, term int64) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.Run(ctx) })
 	group.Go(func() error { return r.yield(ctx, l) })
+	group.Go(func() error { return r.sample(ctx) })
 	if !r.Alone {
 		group.Go(func() error { return r.drain(ctx, l) })
 		group.Go(func() error { return r.serve(ctx, l, term) })

@@ -10,9 +10,11 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/clock"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/calendar"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 )
 
 // Whatever replica one talks to, it is as if there were one.
@@ -59,7 +61,7 @@ func TestFollowersAreAsGoodAsTheLeader(t *testing.T) {
 	if fault.KindOf(err) != fault.Conflict {
 		t.Errorf("got error %v, want the leader's conflict", err)
 	}
-	if all, err := leader.Rollouts(t.Context(), component); err != nil || len(all) != 1 || all[0].Phase != "halted" {
+	if all, err := leader.Rollouts(t.Context(), store.RolloutQuery{Component: component}); err != nil || len(all) != 1 || all[0].Phase != "halted" {
 		t.Errorf("got %v, %v, want it halted", all, err)
 	}
 	w.ok(follower.SetFreezes(t.Context(), calendar.Calendar{}, "bob"))
@@ -145,7 +147,8 @@ func TestLeadIsHandedOver(t *testing.T) {
 func TestInvariantI8NobodyLeads(t *testing.T) {
 	t.Parallel()
 	w := open(t)
-	leader, follower := w.join("a"), w.join("b")
+	leader := w.join("a")
+	follower := w.enter("b", &member{most: life}) // or the operator would wait for ten seconds
 	ro := w.start(leader)
 	if envelope, refusal, err := w.ask(leader, ro.ID, 1); err != nil || envelope == nil {
 		t.Fatalf("got %q, %v, want a lease", refusal, err)
@@ -290,7 +293,8 @@ func TestLeaderThatCannotLoadResigns(t *testing.T) {
 func TestSoleReplicaLeadsOn(t *testing.T) {
 	t.Parallel()
 	w := open(t)
-	m := w.enter("a", &member{alone: true})
+	const life = 200 * time.Millisecond // nothing but time could depose it
+	m := w.enter("a", &member{alone: true, life: life})
 	m.store.asleep.Store(true)
 	begun := clock.Wall{}.Now()
 	w.until("three lives have passed", func() bool { return clock.Wall{}.Now().Sub(begun) > 3*life })
@@ -320,6 +324,7 @@ func TestEachReignHasItsTerm(t *testing.T) {
 // An operator who was told that a command failed does not see it carried out when somebody leads again.
 func TestFailedCommandsAreNotCarriedOut(t *testing.T) {
 	t.Parallel()
+	fulltest.Only(t) // it waits until an operator gives up
 	w := open(t)
 	leader, other := w.join("a"), w.join("b")
 	ro := w.start(leader)
@@ -420,5 +425,26 @@ func TestLastWord(t *testing.T) {
 	w.ok(err)
 	if n := len(rows); n < 2 || string(rows[n-1].Data) != "\x00" || len(rows[n-2].Data) < 2 {
 		t.Errorf("got %+v, want whom it heard last, and a goodbye", rows)
+	}
+}
+
+// A halt of everything goes through any replica. If nobody leads, it says so in the time that it was given.
+func TestHaltOfEverythingThroughAFollower(t *testing.T) {
+	t.Parallel()
+	w := open(t)
+	leader, follower := w.join("a"), w.join("b")
+	ro := w.start(leader)
+	got, err := follower.Halt(t.Context(), api.HaltRollouts{Reason: "enough"}, "bob")
+	w.ok(err)
+	if len(got.Rollouts) != 1 || got.Rollouts[0].ID != ro.ID || got.Rollouts[0].State != api.HaltDone {
+		t.Errorf("got %+v, want %s halted", got, ro.ID)
+	}
+	leader.stop()
+	follower.store.asleep.Store(true) // it cannot take the lead, nor reach anybody
+	w.until("nobody leads", func() bool { return !leads(leader) && !leads(follower) })
+	soon, enough := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer enough()
+	if _, err = follower.Halt(soon, api.HaltRollouts{}, "bob"); fault.KindOf(err) != fault.Unavailable || fault.NextOf(err) == "" {
+		t.Errorf("got error %v, want that nobody leads, and what to do", err)
 	}
 }

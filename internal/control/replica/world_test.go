@@ -1,6 +1,7 @@
 package replica_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -48,12 +49,17 @@ type member struct {
 	clock gate // its process stands still
 	asks  gate // what its engine does
 	acts  gate
+	write gate        // what its engine decided
+	fails atomic.Bool // that is refused
+	stops *engine.Stops
 	opens atomic.Int64  // engines that it made
 	slow  time.Duration // how long it takes to load
 	bad   bool          // it cannot load
 	alone bool
-	news  atomic.Int64 // directives of a leader elsewhere
-	stop  func()       // ends it in good order, and waits for that
+	life  time.Duration // 0: as all have it
+	most  time.Duration // its clock waits for nothing longer; 0: it does
+	news  atomic.Int64  // directives of a leader elsewhere
+	stop  func()        // ends it in good order, and waits for that
 }
 
 // gate holds up whoever comes while it is shut, and counts them.
@@ -79,6 +85,9 @@ type ticking struct {
 
 // Sleep implements clock.Clock.
 func (c ticking) Sleep(ctx context.Context, d time.Duration) error {
+	if c.m.most > 0 {
+		d = min(d, c.m.most)
+	}
 	err := c.Wall.Sleep(ctx, d)
 	c.m.clock.pass()
 	return err
@@ -127,11 +136,12 @@ func (w *world) enter(name string, m *member) *member {
 
 // try starts a replica if it can be started.
 func (w *world) try(name string, m *member) error {
-	m.store, m.fleet = &flaky{Store: w.db}, registry.New()
+	m.store, m.fleet, m.stops = &flaky{Store: w.db}, registry.New(), engine.NewStops()
 	log := slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})).With(slog.String("replica", name))
 	var ids atomic.Int64
 	r, err := replica.New(w.t.Context(), replica.Options{
-		Store: m.store, Fleet: m.fleet, Nudge: m.nudged, Clock: ticking{m: m}, Log: log, Name: name, Life: life, Grace: time.Minute, Alone: m.alone,
+		Store: m.store, Fleet: m.fleet, Nudge: m.nudged, Clock: ticking{m: m}, Log: log, Name: name, Life: cmp.Or(m.life, life), Grace: time.Minute, Alone: m.alone,
+		Stops: m.stops,
 		Open: func(ctx context.Context, term int64) (replica.Leader, error) {
 			m.opens.Add(1)
 			if err := (clock.Wall{}).Sleep(ctx, m.slow); err != nil || m.bad {
@@ -139,7 +149,7 @@ func (w *world) try(name string, m *member) error {
 			}
 			s := w.db.Fenced(term)
 			e, err := engine.New(ctx, engine.Options{
-				Store: s, Settings: s, Releases: s, Directives: s, Fleet: m.fleet, Signer: pen{}, Notifier: silent{}, Clock: clock.Wall{}, Log: log,
+				Store: deciding{s, m}, Stops: m.stops, Settings: s, Releases: s, Directives: s, Fleet: m.fleet, Signer: pen{}, Notifier: silent{}, Clock: clock.Wall{}, Log: log,
 				NewID: func(prefix string) string { return fmt.Sprintf("%s-%s-%d", prefix, name, ids.Add(1)) },
 				Nudge: func(string) {}, Tick: 20 * time.Millisecond, Grace: time.Minute, Reach: time.Hour, Hearing: time.Hour, Freshness: time.Hour,
 			})
@@ -244,6 +254,32 @@ type flaky struct {
 	asleep atomic.Bool
 	heart  gate         // of renewals, whatever their context says
 	stalls atomic.Int64 // so many calls get no answer
+	newer  atomic.Bool  // than the leader: that does not know its halts of many
+}
+
+// Ask implements replica.Store.
+func (f *flaky) Ask(ctx context.Context, letters ...store.Letter) ([]int64, error) {
+	for i := range letters {
+		if f.newer.Load() {
+			letters[i].Body = bytes.Replace(letters[i].Body, []byte(`"kind":"halt"`), []byte(`"kind":"of a later version"`), 1)
+		}
+	}
+	return f.Store.Ask(ctx, letters...)
+}
+
+// deciding is the database of an engine, which may hang or refuse what was decided.
+type deciding struct {
+	*store.Store
+	m *member
+}
+
+// Commit implements engine.Store.
+func (d deciding) Commit(ctx context.Context, c store.Commit) error {
+	d.m.write.pass()
+	if d.m.fails.Load() {
+		return errAway
+	}
+	return d.Store.Commit(ctx, c)
 }
 
 var errAway error = fault.New(fault.Unavailable, "the database is not there")

@@ -252,6 +252,25 @@ func TestBootstrapAndPublish(t *testing.T) {
 }
 
 // Nothing that an honest publisher submits twice makes a difference, even after the server was killed in between.
+// A release page says who vouches for it: those keys alone whose signature is good.
+func TestSignaturesOfReleases(t *testing.T) {
+	t.Parallel()
+	b := newBench(t).bootstrap()
+	if got := must(b.repo.Signatures(t.Context(), sensor))(t); got != nil {
+		t.Errorf("before anything was published: got %+v, want none", got)
+	}
+	b.publish("1", 1)
+	want := []api.Signature{{Role: sensor, Key: one(b.release).IDs()[0]}}
+	if diff := cmp.Diff(want, must(b.repo.Signatures(t.Context(), sensor))(t)); diff != "" {
+		t.Errorf("signatures (-want +got):\n%s", diff)
+	}
+	for _, other := range []string{"unknown", "targets"} {
+		if got := must(b.repo.Signatures(t.Context(), other))(t); got != nil {
+			t.Errorf("%s: got %+v, want none", other, got)
+		}
+	}
+}
+
 func TestSubmitAgainChangesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).bootstrap()

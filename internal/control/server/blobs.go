@@ -169,6 +169,9 @@ func (s *server) patchUpload(w http.ResponseWriter, r *http.Request) error {
 	connection := http.NewResponseController(w)
 	interrupt := func() { _ = connection.SetReadDeadline(time.Unix(1, 0)) } // a sender that cannot be interrupted is waited for
 	status, err = s.Uploads.Append(r.Context(), id, offset, length, r.Body, interrupt)
+	if deedOf(r.Context()).to("blob %s", status.Digest); err != nil || !status.Complete {
+		deedOf(r.Context()).drop() // a piece of an upload is no act
+	}
 	return writeUpload(w, status, err)
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/clock"
@@ -36,6 +37,7 @@ func (s *server) receive(t route, next http.Handler) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
+		deedOf(r.Context()).look(data)
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
 		next.ServeHTTP(w, r)
 	})
@@ -112,6 +114,7 @@ func encode(v any) ([]byte, error) {
 
 func send(w http.ResponseWriter, status int, data []byte) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(status)
 	_, _ = w.Write(data) //nolint:gosec // JSON that nobody sniffs; nobody is left to be told of an error
 }

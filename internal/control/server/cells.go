@@ -1,11 +1,14 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"slices"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
+	"github.com/firebreak-dev/firebreak/internal/domain/release"
 )
 
 // cellState tells a peer how a release stands here. While nobody decides here it tells nothing: what is stored may be old.
@@ -17,12 +20,11 @@ func (s *server) cellState(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	answer := api.CellState{Cell: s.Cell}
-	rollouts, err := s.Engine.Rollouts(ctx, component)
+	newest, err := s.newestOf(ctx, component, manifest)
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(rollouts, func(r api.Rollout) bool { return r.Manifest == manifest }); i >= 0 {
-		newest := rollouts[i]
+	if newest != nil {
 		answer.Rollout, answer.Phase, answer.Alarm, answer.Reason, answer.Ended = newest.ID, newest.Phase, newest.Alarm, newest.Reason, newest.Ended
 	}
 	recalls, err := s.Releases.Recalls(ctx, component)
@@ -33,4 +35,20 @@ func (s *server) cellState(w http.ResponseWriter, r *http.Request) error {
 		answer.Recalled, answer.Reason = true, recalls[i].Reason
 	}
 	return writeOK(w, answer)
+}
+
+// newestOf is the newest rollout of a component's release, nil if there is none.
+func (s *server) newestOf(ctx context.Context, component, manifest string) (*api.Rollout, error) {
+	p, err := s.Releases.ReleaseByManifest(ctx, release.Digest(manifest))
+	if fault.KindOf(err) == fault.NotFound || err == nil && p.Manifest.Component != component {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	rollouts, err := s.Engine.Rollouts(ctx, store.RolloutQuery{Component: component, Version: p.Manifest.Version, Limit: 1})
+	if err != nil || len(rollouts) == 0 {
+		return nil, err
+	}
+	return &rollouts[0], nil
 }

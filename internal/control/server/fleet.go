@@ -1,8 +1,10 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -44,6 +46,9 @@ func (s *server) listEndpoints(w http.ResponseWriter, r *http.Request) error {
 	return writeOK(w, answer)
 }
 
+// mostLeases is how many of its leases are shown of an endpoint.
+const mostLeases = 100
+
 func (s *server) getEndpoint(w http.ResponseWriter, r *http.Request) error {
 	row, err := s.Fleet.Endpoint(r.Context(), fleet.EndpointID(r.PathValue("id")))
 	if err != nil {
@@ -53,17 +58,55 @@ func (s *server) getEndpoint(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	leases, err := s.Fleet.LeasesOfEndpoint(r.Context(), row.ID)
+	leases, err := s.Fleet.NewestLeases(r.Context(), row.ID, mostLeases)
 	if err != nil {
 		return err
 	}
 	answer.Leases = each(leases, leaseWire)
+	if answer.Reports, err = s.reportsOf(r.Context(), row.ID); err != nil {
+		return err
+	}
+	answer.Next = s.nextOf(r.Context(), row.ID)
 	if s.Identities != nil {
 		if twins, found := s.Identities.Twins(row.ID); found {
 			answer.Twins = &twins
 		}
 	}
 	return writeOK(w, answer)
+}
+
+// mostReports is how many reports of an endpoint are shown.
+const mostReports = 50
+
+// reportsOf lists the last reports of an endpoint. Those that cannot be read are left out: hosts write them.
+func (s *server) reportsOf(ctx context.Context, id fleet.EndpointID) ([]api.Report, error) {
+	rows, err := s.Fleet.ReportsOf(ctx, id, mostReports)
+	if err != nil {
+		return nil, err
+	}
+	var reports []api.Report
+	for _, row := range rows {
+		var report api.Report
+		if json.Unmarshal(row.Data, &report) == nil {
+			reports = append(reports, report)
+		}
+	}
+	return reports, nil
+}
+
+// nextWithin is how long a page waits for what the endpoint gets next, which only the leader knows.
+const nextWithin = 500 * time.Millisecond
+
+// nextOf is what an endpoint gets next. While nobody decides it is nothing: the rest of the page is worth having.
+func (s *server) nextOf(ctx context.Context, id fleet.EndpointID) []api.Next {
+	ctx, cancel := context.WithTimeout(ctx, nextWithin)
+	defer cancel()
+	next, err := s.Engine.Next(ctx, id)
+	if err != nil {
+		s.Log.DebugContext(ctx, "ask what an endpoint gets next", slog.String("endpoint", string(id)), slog.Any("error", err))
+		return nil
+	}
+	return next
 }
 
 // revokeEndpoint ends an identity whose key may be in wrong hands. A reason is required: the host is told, and so is whoever looks later.
@@ -101,10 +144,10 @@ type endEndpoint struct{ api.EndEndpoint }
 
 // Check implements resource.Checker.
 func (e endEndpoint) Check() []fault.Problem {
-	if e.Reason == "" || len(e.Reason) > maxReason {
-		return []fault.Problem{{Path: "reason", Message: fmt.Sprintf("must have 1 to %d bytes, has %d", maxReason, len(e.Reason))}}
+	if e.Reason == "" {
+		return []fault.Problem{{Path: "reason", Message: fmt.Sprintf("must have 1 to %d bytes, has 0", maxReason)}}
 	}
-	return nil
+	return checkReason(e.Reason)
 }
 
 // lately is how long ago a host was heard that counts as there.
@@ -112,11 +155,9 @@ const lately = 15 * time.Minute
 
 // fleetProfile counts the fleet by what its hosts are.
 func (s *server) fleetProfile(w http.ResponseWriter, r *http.Request) error {
-	component := r.URL.Query().Get("component")
-	if component != "" {
-		if _, err := s.Components.Component(r.Context(), component); err != nil {
-			return err
-		}
+	component, err := s.componentAsked(r)
+	if err != nil {
+		return err
 	}
 	if s.Live == nil {
 		return fault.New(fault.Unavailable, "count the fleet: this control plane does not follow it")

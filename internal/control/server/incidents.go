@@ -8,7 +8,7 @@ import (
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
-	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
+	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
 
@@ -24,71 +24,92 @@ func (s *server) listIncidents(w http.ResponseWriter, r *http.Request) error {
 		sure(func(i store.NumberedIncident) api.Incident { return incidentWire(i.Incident) }))
 }
 
-// getIncident puts together what is known of a trip: who was harmed, what was decided when, and how the rollout stands.
 func (s *server) getIncident(w http.ResponseWriter, r *http.Request) error {
-	row, err := s.Records.Incident(r.Context(), r.PathValue("id"))
+	answer, err := s.incident(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	answer := incidentWire(row)
-	harmed, err := s.harmed(r.Context(), row.Rollout)
-	if err != nil {
-		return err
-	}
-	answer.Harmed = each(harmed, leaseWire)
-	if answer.Timeline, answer.Crashes, err = s.timeline(r.Context(), row.Rollout); err != nil {
-		return err
-	}
-	summary, err := s.Engine.Rollout(r.Context(), string(row.Rollout))
-	if err != nil {
-		return err
-	}
-	answer.Summary = &summary
 	return writeOK(w, answer)
 }
 
-// harmed lists the leases of harmed hosts in the order of endpoints, the first so many: the rollout has the count.
-func (s *server) harmed(ctx context.Context, id rollout.ID) ([]store.Lease, error) {
-	var kept []store.Lease
-	for after := fleet.EndpointID(""); ; {
-		leases, err := s.Records.LeasesPage(ctx, id, after, maxPage)
-		if err != nil {
-			return nil, err
-		}
-		for _, l := range leases {
-			if after = l.Endpoint; l.Outcome.Harms() {
-				kept = append(kept, l)
-			}
-		}
-		if len(leases) < maxPage || len(kept) >= maxHarmed {
-			return kept[:min(len(kept), maxHarmed)], nil
-		}
+// incident puts together what is known of a trip: who was harmed, what was decided when, and how the rollout stands.
+func (s *server) incident(ctx context.Context, id string) (api.Incident, error) {
+	row, err := s.Records.Incident(ctx, id)
+	if err != nil {
+		return api.Incident{}, err
 	}
+	answer := incidentWire(row)
+	harmed, err := s.harmed(ctx, row.Rollout)
+	if err != nil {
+		return api.Incident{}, err
+	}
+	answer.Harmed = each(harmed, leaseWire)
+	if answer.Timeline, answer.Crashes, err = s.timeline(ctx, row.Rollout); err != nil {
+		return api.Incident{}, err
+	}
+	summary, err := s.Engine.Rollout(ctx, string(row.Rollout))
+	if err != nil {
+		return api.Incident{}, err
+	}
+	answer.Summary = &summary
+	return answer, nil
 }
 
-// timeline is a rollout's decisions without the granted leases, of which there may be millions, and what its hosts found of their crashes.
-func (s *server) timeline(ctx context.Context, id rollout.ID) ([]api.Decision, []api.CrashCluster, error) {
-	var kept []api.Decision
-	var crashes rollout.Crashes
-	for after := int64(0); ; {
-		decisions, last, err := s.decisions(ctx, id, after, maxPage)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, d := range decisions {
-			if err := gather(&crashes, d); err != nil {
-				return nil, nil, fmt.Errorf("read event %d of rollout %s: %w", d.Revision, id, err)
-			}
-			d.Records = slices.DeleteFunc(d.Records, func(r api.Record) bool { return r.Verdict == string(rollout.DidGrant) })
-			if len(d.Records) > 0 && len(kept) < maxTimeline {
-				kept = append(kept, d)
-			}
-		}
-		if len(decisions) < maxPage {
-			return kept, each(crashes.Largest(maxClusters), clusterWire), nil
-		}
-		after = last
+// closeIncident notes that people are done with an incident. Closing one that is closed changes nothing, and shows who closed it.
+func (s *server) closeIncident(w http.ResponseWriter, r *http.Request) error {
+	var body closeIncident
+	if err := decodeOptional(w, r, &body); err != nil {
+		return err
 	}
+	id := r.PathValue("id")
+	if err := s.Records.CloseIncident(r.Context(), id, callerOf(r.Context()).actor, body.Note, s.Clock.Now()); err != nil {
+		return err
+	}
+	row, err := s.Records.Incident(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return writeOK(w, incidentWire(row))
+}
+
+// closeIncident is api.CloseIncident with its rules.
+type closeIncident struct{ api.CloseIncident }
+
+// Check implements resource.Checker.
+func (c closeIncident) Check() []fault.Problem { return checkText("note", c.Note, maxReason) }
+
+// harmed lists the leases of harmed hosts in the order of endpoints, the first so many: the rollout has the count.
+func (s *server) harmed(ctx context.Context, id rollout.ID) ([]store.Lease, error) {
+	return s.Records.LeasesPage(ctx, id, "", maxHarmed, rollout.Harmful()...)
+}
+
+// timeline is a rollout's decisions that matter, oldest first, the newest so many; and what its hosts found of their crashes.
+func (s *server) timeline(ctx context.Context, id rollout.ID) ([]api.Decision, []api.CrashCluster, error) {
+	decisions, _, err := Timeline(ctx, s.Records, id, 0, maxTimeline)
+	if err != nil {
+		return nil, nil, err
+	}
+	more, err := s.Records.NotableEvents(ctx, id, store.Another, 0, maxCrashed) // harm that is too much for a timeline
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.Reverse(decisions)
+	var crashes rollout.Crashes
+	for _, d := range decisions {
+		if err := gather(&crashes, d); err != nil {
+			return nil, nil, fmt.Errorf("read event %d of rollout %s: %w", d.Revision, id, err)
+		}
+	}
+	for _, e := range slices.Backward(more) {
+		d, err := decisionWire(e)
+		if err == nil {
+			err = gather(&crashes, d)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("read event %d of rollout %s: %w", e.Revision, id, err)
+		}
+	}
+	return decisions, each(crashes.Largest(maxClusters), clusterWire), nil
 }
 
 // maxHarmed bounds the harmed hosts that an incident lists.
@@ -96,6 +117,9 @@ const maxHarmed = 10_000
 
 // maxTimeline bounds an incident's timeline: a trip comes after a handful of harmed hosts, not after thousands.
 const maxTimeline = 1000
+
+// maxCrashed bounds the events in which crashes are looked for, beside those of the timeline.
+const maxCrashed = 5000
 
 // maxClusters is how many clusters of crashes are shown.
 const maxClusters = 20
@@ -119,6 +143,6 @@ func clusterWire(c rollout.Cluster) api.CrashCluster {
 func incidentWire(i store.Incident) api.Incident {
 	return api.Incident{
 		ID: i.ID, Rollout: string(i.Rollout), Component: i.Component, Version: i.Version, Title: i.Title, Opened: i.Opened,
-		Closed: optional(i.Closed),
+		Closed: optional(i.Closed), ClosedBy: i.Closer, Note: i.Note,
 	}
 }

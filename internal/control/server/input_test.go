@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/server"
 	"github.com/firebreak-dev/firebreak/internal/control/server/servertest"
@@ -71,6 +73,9 @@ func TestBadValuesOfEveryFieldAreNamed(t *testing.T) {
 				kind = schema["type"].(string)
 			}
 			for _, value := range bad[kind] {
+				if schema, _ := properties[field].(map[string]any); value == `["x"]` && cmp.Equal(schema["items"], map[string]any{"type": "string"}) {
+					continue // that is right
+				}
 				tried++
 				answer, text := w.Do(r.method, r.path, fmt.Sprintf("{%q:%s}", field, value))
 				if answer.StatusCode != http.StatusBadRequest {

@@ -25,13 +25,17 @@ type contextKey int
 const (
 	requestKey contextKey = iota
 	callerKey
+	deedKey
 )
 
 // caller is the operator behind a request.
 type caller struct {
-	token  string // its id
-	actor  string // for records: the token's id, and its note, which other tokens may have too
-	secret string
+	token   string // its id
+	actor   string // for records: the token's id, and its note, which other tokens may have too
+	note    string
+	secret  string    // of the token, or of the session
+	until   time.Time // end of the session, or of the token; zero: it has none
+	session bool      // a cookie is all that says who it is
 }
 
 func callerOf(ctx context.Context) caller {
@@ -55,14 +59,21 @@ func (s *server) observe(next http.Handler) http.Handler {
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Cache-Control", "no-store")
 		defer func() { //nolint:contextcheck // it has the request
-			if p := recover(); p != nil {
-				s.panicked(seen, r, p)
-			}
 			s.Log.DebugContext(r.Context(), "request", slog.String("request_id", id), slog.String("method", r.Method),
 				slog.String("path", r.URL.Path), slog.Int("status", seen.status), slog.Duration("took", s.Clock.Now().Sub(start)))
 		}()
-		next.ServeHTTP(seen, r)
+		s.survive(seen, r, next)
 	})
+}
+
+// survive answers for a handler that panics, so that others go on.
+func (s *server) survive(w *watched, r *http.Request, next http.Handler) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked(w, r, p)
+		}
+	}()
+	next.ServeHTTP(w, r)
 }
 
 func (s *server) panicked(w *watched, r *http.Request, p any) {
@@ -100,14 +111,17 @@ func (w *watched) Write(data []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// authenticate lets only holders of a valid operator token through. It says the same of every token that is not one, so that nobody
-// learns which part was right.
+// authenticate lets only holders of a valid operator token through, and those whose session stands for one. It says the same of every token
+// that is not one, so that nobody learns which part was right.
 func (s *server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := s.identify(r)
 		if err != nil {
 			if fault.KindOf(err) == fault.Denied {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="firebreak"`)
+				if codeOf(err) == sessionExpired {
+					s.setCookie(w, r, "", -1)
+				}
 				err = withStatus(http.StatusUnauthorized, err)
 			}
 			s.fail(w, r, err)
@@ -118,11 +132,59 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 }
 
 func (s *server) identify(r *http.Request) (caller, error) {
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
-		return caller{}, fault.New(fault.Denied, "authenticate: the request has no bearer token").
-			Hint("Set FIREBREAK_TOKEN or pass --token; the first one was printed when the control plane started for the first time.")
+	if secret, ok := bearer(r); ok {
+		return s.holder(r, secret)
 	}
+	if _, there := s.sessionSecret(r); there {
+		return s.visitor(r)
+	}
+	return caller{}, fault.New(fault.Denied, "authenticate: the request has no bearer token").
+		Hint("Set FIREBREAK_TOKEN or pass --token; the first one was printed when the control plane started for the first time.")
+}
+
+func bearer(r *http.Request) (secret string, ok bool) {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return secret, strings.EqualFold(scheme, "Bearer") && secret != ""
+}
+
+func hasBearer(r *http.Request) bool {
+	_, ok := bearer(r)
+	return ok
+}
+
+// holder is who sends a token.
+func (s *server) holder(r *http.Request, secret string) (caller, error) {
+	t, err := s.tokenOf(r, secret)
+	if err != nil {
+		return caller{}, err
+	}
+	return callerWith(t, secret), nil
+}
+
+// visitor is who has a session.
+func (s *server) visitor(r *http.Request) (caller, error) {
+	secret, _ := s.sessionSecret(r)
+	if secret == "" {
+		return caller{}, expired()
+	}
+	hash := token.Hash(secret)
+	found, err := s.find(r, hash, func(ctx context.Context) (recent, error) {
+		session, t, err := s.Tokens.SessionByHash(ctx, hash)
+		return recent{hash: session.Hash, token: t, until: session.Expires}, err
+	})
+	if err == nil && !found.valid(hash, store.OperatorToken, s.Clock.Now()) || fault.KindOf(err) == fault.NotFound && err != nil {
+		return caller{}, expired()
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	who := callerWith(found.token, secret)
+	who.session, who.until = true, found.until
+	return who, nil
+}
+
+// tokenOf finds the token that a secret is, if it is good for this request.
+func (s *server) tokenOf(r *http.Request, secret string) (store.Token, error) {
 	refused := fault.New(fault.Denied, "authenticate: the token is not a valid operator token").
 		Hint("Ask somebody with a valid token for a new one: firebreak token create --kind operator.")
 	prefix, kind := token.OperatorPrefix, store.OperatorToken
@@ -130,45 +192,50 @@ func (s *server) identify(r *http.Request) (caller, error) {
 		prefix, kind = token.PeerPrefix, store.PeerToken // all that it opens
 	}
 	if !token.Plausible(prefix, secret) {
-		return caller{}, refused
+		return store.Token{}, refused
 	}
 	hash := token.Hash(secret)
-	t, err := s.tokenOf(r, hash)
-	switch {
-	case fault.KindOf(err) == fault.NotFound && err != nil:
-		return caller{}, refused
-	case err != nil:
-		return caller{}, err
-	case subtle.ConstantTimeCompare(t.Hash, hash) != 1, t.Kind != kind, !t.Revoked.IsZero(),
-		!t.Expires.IsZero() && !s.Clock.Now().Before(t.Expires):
-		return caller{}, refused
+	found, err := s.find(r, hash, func(ctx context.Context) (recent, error) {
+		t, err := s.Tokens.TokenByHash(ctx, hash)
+		return recent{hash: t.Hash, token: t}, err
+	})
+	if err == nil && !found.valid(hash, kind, s.Clock.Now()) || fault.KindOf(err) == fault.NotFound && err != nil {
+		return store.Token{}, refused
 	}
-	who := caller{token: t.ID, actor: string(kind) + " token " + t.ID, secret: secret}
-	if t.Note != "" {
-		who.actor = fmt.Sprintf("%s token %q (%s)", kind, t.Note, t.ID)
-	}
-	return who, nil
+	return found.token, err
 }
 
-// tokenOf finds a token. A halt waits for the database no longer than it must: whoever has shown a token that was good a while ago may
-// end harm with it.
-func (s *server) tokenOf(r *http.Request, hash []byte) (store.Token, error) {
+// callerWith is the operator who has a token, or what stands for it.
+func callerWith(t store.Token, secret string) caller {
+	who := caller{token: t.ID, actor: string(t.Kind) + " token " + t.ID, note: t.Note, secret: secret, until: t.Expires}
+	if t.Note != "" {
+		who.actor = fmt.Sprintf("%s token %q (%s)", t.Kind, t.Note, t.ID)
+	}
+	return who
+}
+
+// find looks a secret up by its hash. A halt waits for the database no longer than it must: whoever has shown one that was good a while ago
+// may end harm with it.
+func (s *server) find(r *http.Request, hash []byte, look func(context.Context) (recent, error)) (recent, error) {
 	ctx := r.Context()
+	known, ok := s.recent.find(hash, s.Clock.Now())
 	if urgent(r) {
+		patience := s.Patience
+		if ok {
+			patience = min(patience, haltWho)
+		}
 		var enough context.CancelFunc
-		ctx, enough = context.WithTimeout(ctx, s.Patience)
+		ctx, enough = context.WithTimeout(ctx, patience)
 		defer enough()
 	}
-	t, err := s.Tokens.TokenByHash(ctx, hash)
+	found, err := look(ctx)
 	switch {
 	case err == nil:
-		s.recent.note(t, s.Clock.Now())
-	case urgent(r) && fault.KindOf(err) != fault.NotFound:
-		if known, ok := s.recent.find(hash, s.Clock.Now()); ok {
-			return known, nil
-		}
+		s.recent.note(found, s.Clock.Now())
+	case urgent(r) && ok && fault.KindOf(err) != fault.NotFound:
+		return known, nil
 	}
-	return t, err
+	return found, err
 }
 
 const (
@@ -177,37 +244,53 @@ const (
 	mostRecents = 1000
 )
 
-// recents is the operators' tokens that were found a while ago, by hash.
+// recents are the secrets of operators that were found a while ago, by hash: tokens, and sessions that stand for tokens.
 type recents struct {
 	mu  sync.Mutex
 	all map[string]recent
 }
 
 type recent struct {
+	hash  []byte
 	token store.Token
+	until time.Time // end of the session; zero: it is the token itself
 	at    time.Time
 }
 
-// note remembers a token as it is now.
-func (r *recents) note(t store.Token, now time.Time) {
+// valid tells whether what was found by a hash is good at that time.
+func (f recent) valid(hash []byte, kind store.TokenKind, now time.Time) bool {
+	ended := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+	return subtle.ConstantTimeCompare(f.hash, hash) == 1 && f.token.Kind == kind && f.token.Revoked.IsZero() && !ended(f.token.Expires) && !ended(f.until)
+}
+
+// note remembers a secret as it is now.
+func (r *recents) note(one recent, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.all) >= mostRecents {
 		clear(r.all)
 	}
-	r.all[string(t.Hash)] = recent{t, now}
+	one.at = now
+	r.all[string(one.hash)] = one
 }
 
-// revoked forgets a token.
+// revoked forgets a token, and the sessions that stand for it.
 func (r *recents) revoked(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.DeleteFunc(r.all, func(_ string, one recent) bool { return one.token.ID == id })
 }
 
-func (r *recents) find(hash []byte, now time.Time) (store.Token, bool) {
+// forget forgets a session.
+func (r *recents) forget(hash []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, string(hash))
+}
+
+func (r *recents) find(hash []byte, now time.Time) (recent, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one, known := r.all[string(hash)]
-	return one.token, known && now.Sub(one.at) < recentFor
+	return one, known && now.Sub(one.at) < recentFor
 }

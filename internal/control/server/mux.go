@@ -15,10 +15,6 @@ func (s *server) mux() http.Handler {
 	if s.OCI != nil {
 		mux.Handle("/v2/", s.registry())
 	}
-	if s.Web != nil {
-		mux.Handle("GET /{$}", s.Web)
-		mux.Handle("GET /console/", s.Web)
-	}
 	return s.orElse(mux)
 }
 
@@ -31,6 +27,7 @@ func (s *server) serve(t route) http.Handler {
 	if t.request != nil && !t.traits.is(stream) {
 		answer = s.receive(t, answer)
 	}
+	answer = s.record(t, s.fromHere(t, answer))
 	if t.traits.is(open) {
 		return answer
 	}
@@ -40,7 +37,7 @@ func (s *server) serve(t route) http.Handler {
 // urgent tells whether a request ends harm. Such a request is never refused for what others do, nor for how much its sender does.
 func urgent(r *http.Request) bool {
 	act := r.PathValue("act")
-	return r.Method == http.MethodPost && (act == "halt" || act == "rollback")
+	return r.Method == http.MethodPost && (act == "halt" || act == "rollback" || r.URL.Path == haltPath)
 }
 
 // noSuchPath answers what no route matches.

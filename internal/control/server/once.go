@@ -8,9 +8,12 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"strconv"
 
 	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
@@ -44,10 +47,12 @@ func (s *server) once(next http.Handler) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
-		kept, err := s.claim(r, k)
+		if urgent(r) {
+			s.atOnce(w, r, k, next)
+			return
+		}
+		kept, err := s.Tokens.ClaimAnswer(r.Context(), k)
 		switch {
-		case err != nil && urgent(r) && fault.KindOf(err) == fault.Unavailable:
-			next.ServeHTTP(w, r) // a halt that comes twice halts; one that waits does not
 		case err != nil:
 			s.unclaimed(w, r, err)
 		case kept != nil:
@@ -84,14 +89,44 @@ type unread struct{ *bytes.Reader }
 // Close implements [io.Closer].
 func (unread) Close() error { return nil }
 
-func (s *server) claim(r *http.Request, k store.Keyed) ([]byte, error) {
-	ctx := r.Context()
-	if urgent(r) {
-		var enough context.CancelFunc
-		ctx, enough = context.WithTimeout(ctx, s.Patience)
-		defer enough()
+// atOnce carries out what ends harm before its key is looked at, and answers before anything is noted of it: a halt that comes twice halts,
+// one that waits for the database does not. Only a refusal waits: nothing is left to be done then, and if it is because the same request
+// was carried out before, its answer is given again.
+func (s *server) atOnce(w http.ResponseWriter, r *http.Request, k store.Keyed, next http.Handler) {
+	held := &heldAnswer{header: http.Header{}}
+	next.ServeHTTP(held, r)
+	refused := held.status == http.StatusConflict || held.status == http.StatusPreconditionFailed
+	if !refused {
+		held.send(w)
+		_ = http.NewResponseController(w).Flush() // a writer without a connection is a test's
 	}
-	return s.Tokens.ClaimAnswer(ctx, k)
+	if held.transient() {
+		return
+	}
+	ctx, enough := context.WithTimeout(context.WithoutCancel(r.Context()), s.Patience)
+	defer enough()
+	kept, err := s.Tokens.ClaimAnswer(ctx, k)
+	if err == nil && kept == nil {
+		err = s.settle(ctx, callerOf(ctx), k, held)
+	}
+	if err != nil {
+		s.unkept(ctx, err)
+	}
+	switch {
+	case refused && kept != nil:
+		s.replay(w, r, k, kept)
+	case refused:
+		held.send(w)
+	}
+}
+
+// unkept logs why an answer will not be given again.
+func (s *server) unkept(ctx context.Context, err error) {
+	level := slog.LevelError
+	if kind := fault.KindOf(err); kind == fault.Conflict || kind == fault.Invalid {
+		level = slog.LevelDebug // the key is another request's, or this one's that came twice at once
+	}
+	s.Log.Log(ctx, level, "answer not kept", slog.String("request_id", requestID(ctx)), slog.Any("error", err))
 }
 
 func (s *server) unclaimed(w http.ResponseWriter, r *http.Request, err error) {
@@ -107,7 +142,7 @@ func (s *server) unclaimed(w http.ResponseWriter, r *http.Request, err error) {
 
 // first carries out a request, and keeps its answer before it is given.
 func (s *server) first(w http.ResponseWriter, r *http.Request, k store.Keyed, next http.Handler) {
-	ctx, held := context.WithoutCancel(r.Context()), &heldAnswer{header: w.Header()}
+	ctx, held := context.WithoutCancel(r.Context()), &heldAnswer{header: http.Header{}}
 	done := false
 	defer func() {
 		if !done { // it panicked
@@ -118,15 +153,14 @@ func (s *server) first(w http.ResponseWriter, r *http.Request, k store.Keyed, ne
 	err := s.settle(ctx, callerOf(r.Context()), k, held)
 	done = true
 	if err != nil {
-		s.Log.ErrorContext(ctx, "answer not kept", slog.String("request_id", requestID(ctx)), slog.Any("error", err))
+		s.unkept(ctx, err)
 	}
 	held.send(w)
 }
 
 // settle keeps an answer, or gives the key back if the request may be carried out later.
 func (s *server) settle(ctx context.Context, who caller, k store.Keyed, held *heldAnswer) error {
-	transient := held.status >= 500 || held.status == http.StatusTooManyRequests || held.status == http.StatusRequestTimeout
-	if transient || held.body.Len() > maxKept {
+	if held.transient() || held.body.Len() > maxKept {
 		return s.Tokens.ForgetAnswer(ctx, k)
 	}
 	sealed, err := seal(who, k, keptAnswer{
@@ -140,13 +174,17 @@ func (s *server) settle(ctx context.Context, who caller, k store.Keyed, held *he
 
 func (s *server) replay(w http.ResponseWriter, r *http.Request, k store.Keyed, sealed []byte) {
 	kept, err := unseal(callerOf(r.Context()), k, sealed)
+	if errors.Is(err, errSealed) {
+		err = fault.New(fault.Conflict, "%s %s: it was carried out already, before this session began", r.Method, shorten(r.URL.Path)).
+			Hint("Look at what there is now.")
+	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
 	header := w.Header()
 	header.Set("Idempotency-Replayed", "true")
-	for name, value := range map[string]string{"Content-Type": kept.Type, "ETag": kept.Tag} {
+	for name, value := range map[string]string{"Content-Type": kept.Type, "ETag": kept.Tag, "Content-Length": lengthOf(kept)} {
 		if value != "" {
 			header.Set(name, value)
 		}
@@ -163,7 +201,15 @@ type keptAnswer struct {
 	Body   []byte `json:"body,omitempty"`
 }
 
-// heldAnswer is an answer that is not sent yet. Its header is that of the answer.
+// lengthOf is how long the body of an answer is; empty if it has none.
+func lengthOf(kept keptAnswer) string {
+	if len(kept.Body) == 0 {
+		return ""
+	}
+	return strconv.Itoa(len(kept.Body))
+}
+
+// heldAnswer is an answer that is not sent yet. Its header has what the answer's gets beside what that has.
 type heldAnswer struct {
 	header http.Header
 	status int
@@ -186,13 +232,22 @@ func (h *heldAnswer) Write(data []byte) (int, error) {
 	return h.body.Write(data)
 }
 
+// transient tells whether it says that the request could not be carried out now.
+func (h *heldAnswer) transient() bool {
+	return h.status >= 500 || h.status == http.StatusTooManyRequests || h.status == http.StatusRequestTimeout
+}
+
 func (h *heldAnswer) send(w http.ResponseWriter) {
+	maps.Copy(w.Header(), h.header)
 	w.WriteHeader(h.status)
 	_, _ = w.Write(h.body.Bytes()) // nobody is left to be told of an error
 }
 
 // Kept answers are sealed with what only their receiver has, the secret of his token, because some hold a secret: that of a new token.
 // The database, and a copy of it, show nothing.
+
+// errSealed is for an answer that was given to somebody with another secret: the same token in another session.
+var errSealed = errors.New("it is sealed with another secret")
 
 func seal(who caller, k store.Keyed, answer keptAnswer) ([]byte, error) {
 	data, err := json.Marshal(answer)
@@ -213,7 +268,7 @@ func unseal(who caller, k store.Keyed, sealed []byte) (keptAnswer, error) {
 	}
 	data, err := box.Open(nil, nil, sealed, k.Sum)
 	if err != nil {
-		return keptAnswer{}, fmt.Errorf("open a kept answer: %w", err)
+		return keptAnswer{}, fmt.Errorf("open a kept answer: %w: %w", errSealed, err)
 	}
 	var answer keptAnswer
 	if err := json.Unmarshal(data, &answer); err != nil {

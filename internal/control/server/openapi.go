@@ -88,7 +88,11 @@ func (t route) operation(g schemas) object {
 
 func content(g schemas, body any) object {
 	if media, ok := body.(string); ok {
-		return object{media: object{"schema": object{}}}
+		schema := object{}
+		if media == eventStream {
+			schema = g.of(reflect.TypeFor[api.StreamEvent]()) // the data of each event
+		}
+		return object{media: object{"schema": schema}}
 	}
 	return object{"application/json": object{"schema": g.of(reflect.TypeOf(body))}}
 }
@@ -148,7 +152,11 @@ func (t route) inPath() []string {
 func (t route) responses(g schemas) object {
 	good := object{"description": "done"}
 	if t.answer != nil {
-		good["content"] = content(g, t.answer)
+		forms := content(g, t.answer)
+		for _, media := range t.also {
+			forms[media] = object{"schema": object{}}
+		}
+		good["content"] = forms
 	}
 	if t.traits.is(tagged) {
 		good["headers"] = object{"ETag": object{"schema": text()}}
@@ -286,9 +294,17 @@ func words(field string) []string {
 	case "Ring.state":
 		return append(phases(), "closed", "open", "done")
 	case "LeaseStatus.outcome":
-		return []string{"pending", "confirmed", "crashed", "reverted", "rejected", "silent", "goodbye", "late"}
+		return outcomes()
 	case "Submission.state":
 		return []string{api.SubmissionPublished, api.SubmissionPending}
+	case "HaltedRollout.state":
+		return []string{"halted", "holding", "ended", "failed"}
+	case "HaltedRollout.phase", "HaltedRollout.was":
+		return phases()
+	case "SeriesPoint.alarm":
+		return []string{"quiet", "amber", "trip"}
+	case "Attention.about":
+		return []string{"rollout", "incident", "fleet", "health"}
 	case "Delta.form":
 		return []string{api.DeltaDCZ, api.DeltaZstd, api.DeltaWindows}
 	}

@@ -91,6 +91,89 @@ func TestLongQueriesAreRefused(t *testing.T) {
 	}
 }
 
+// Whoever had a good token a moment ago does not wait for as long as one who is not known.
+func TestACommandThatEndsHarmIsAtOnceForWhoIsKnown(t *testing.T) {
+	t.Parallel()
+	var off atomic.Bool
+	const patience = 10 * time.Second
+	w := servertest.Open(t, func(o *server.Options) { o.Tokens, o.Patience = stuck{o.Tokens, &off}, patience })
+	w.Publish("sensor-content", "1")
+	w.Join(4, "sensor-content")
+	w.Do("POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"1"}`)
+	off.Store(true)
+	for _, act := range []string{"halt", "rollback"} {
+		begun := clock.Wall{}.Now()
+		answer, text := w.Do("POST", "/api/v1/rollouts/ro-1/"+act, "")
+		if took := (clock.Wall{}).Now().Sub(begun); answer.StatusCode != http.StatusOK || took >= patience {
+			t.Errorf("%s: got %d %s after %s, want 200 at once", act, answer.StatusCode, text, took)
+		}
+	}
+}
+
+// A database that does not answer holds up neither what ends harm nor its answer: its key is looked at afterwards. Whoever sends it again
+// gets the answer again.
+func TestWhatEndsHarmWaitsForNoKey(t *testing.T) {
+	t.Parallel()
+	bound, enough := context.WithTimeout(t.Context(), 20*time.Second)
+	defer enough()
+	slow := &slowKeys{bound: bound, let: make(chan struct{}), kept: make(chan struct{}, 10)}
+	w := servertest.Open(t, func(o *server.Options) {
+		slow.Tokens, slow.Engine = o.Tokens, o.Engine
+		o.Tokens, o.Engine = slow, slow
+	})
+	w.Publish("sensor-content", "1")
+	w.Join(4, "sensor-content")
+	w.Do("POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"1"}`)
+	sent := []request{{"POST", "/api/v1/rollouts/ro-1/halt", `{"phase":"running"}`}, {"POST", "/api/v1/rollouts/ro-1/rollback", ""}}
+	first := make([]string, len(sent))
+	for i, r := range sent {
+		answer, text := asks(t, w, r.method, r.path, r.body, "Idempotency-Key", r.path)
+		if first[i] = text; answer.StatusCode != http.StatusOK || bound.Err() != nil {
+			t.Fatalf("%s: got %d %s, want 200 while the database does not answer", r.path, answer.StatusCode, text)
+		}
+	}
+	close(slow.let)
+	for range sent {
+		select {
+		case <-slow.kept:
+		case <-bound.Done():
+			t.Fatal("the answers were not kept")
+		}
+	}
+	for i, r := range sent {
+		answer, text := asks(t, w, r.method, r.path, r.body, "Idempotency-Key", r.path)
+		if answer.StatusCode != http.StatusOK || text != first[i] || answer.Header.Get("Idempotency-Replayed") != "true" || answer.Header.Get("ETag") == "" {
+			t.Errorf("%s again: got %d %s, want what came first", r.path, answer.StatusCode, text)
+		}
+		if answer, _ = asks(t, w, r.method, r.path, r.body, "Idempotency-Key", "another"); answer.StatusCode < 400 || answer.Header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%s with another key: got %d, want that there is nothing to do", r.path, answer.StatusCode)
+		}
+	}
+}
+
+// slowKeys is a database that looks at keys only when it is let, whoever goes away meanwhile: a write that has begun is carried through.
+type slowKeys struct {
+	server.Tokens
+	server.Engine
+	bound context.Context //nolint:containedctx // of the test
+	let   chan struct{}
+	kept  chan struct{}
+}
+
+func (s *slowKeys) ClaimAnswer(ctx context.Context, k store.Keyed) ([]byte, error) {
+	select {
+	case <-s.let:
+	case <-s.bound.Done():
+	}
+	return s.Tokens.ClaimAnswer(context.WithoutCancel(ctx), k)
+}
+
+func (s *slowKeys) KeepAnswer(ctx context.Context, k store.Keyed, answer []byte) error {
+	err := s.Tokens.KeepAnswer(context.WithoutCancel(ctx), k, answer)
+	s.kept <- struct{}{}
+	return err
+}
+
 // stuck is a database that has stopped answering.
 type stuck struct {
 	server.Tokens

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/firebreak-dev/firebreak/internal/control/problem"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
@@ -20,6 +21,27 @@ func (e *statusError) Error() string { return e.err.Error() }
 func (e *statusError) Unwrap() error { return e.err }
 
 func withStatus(status int, err error) error { return &statusError{status, err} }
+
+// codedError is an error with a code of its own, by which programs know it.
+type codedError struct {
+	code string
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+// Code is what package problem puts on the wire.
+func (e *codedError) Code() string { return e.code }
+
+func withCode(code string, err error) error { return &codedError{code, err} }
+
+func codeOf(err error) string {
+	if own, ok := errors.AsType[*codedError](err); ok {
+		return own.code
+	}
+	return ""
+}
 
 // statusOf maps an error to its HTTP status.
 func statusOf(err error) int {
@@ -71,8 +93,22 @@ func (s *server) orElse(mux *http.ServeMux) http.Handler {
 				fault.New(fault.Invalid, "%s %s: the method is not allowed; use %s", r.Method, r.URL.Path, allow)))
 			return
 		}
+		if s.Web != nil && ForPeople(r) {
+			s.Web.ServeHTTP(w, r)
+			return
+		}
 		s.fail(w, r, noSuchPath(w, r))
 	})
+}
+
+// ForPeople tells whether a request that no route matches is one of a browser's for the console, which says itself what it does not have.
+func ForPeople(r *http.Request) bool {
+	for _, prefix := range []string{"/api/", "/tuf/", "/v2/"} {
+		if strings.HasPrefix(r.URL.Path+"/", prefix) {
+			return false
+		}
+	}
+	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
 // discarded takes the mux's own plain answer, of which only the headers are wanted.

@@ -1,12 +1,16 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/control/registry"
+	"github.com/firebreak-dev/firebreak/internal/control/store"
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
@@ -19,15 +23,13 @@ const (
 )
 
 func (s *server) listReleases(w http.ResponseWriter, r *http.Request) error {
-	component := r.URL.Query().Get("component")
-	if component != "" {
-		if _, err := s.Components.Component(r.Context(), component); err != nil {
-			return err
-		}
+	component, err := s.componentAsked(r)
+	if err != nil {
+		return err
 	}
 	var of string
 	var serial int64
-	if err := behind(r, &of, &serial); err != nil {
+	if err = behind(r, &of, &serial); err != nil {
 		return err
 	}
 	recalled, err := s.recalled(r, component)
@@ -47,15 +49,50 @@ func (s *server) getRelease(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	recalled, err := s.recalled(r, p.Manifest.Component)
+	recalls, err := s.Releases.Recalls(r.Context(), p.Manifest.Component)
 	if err != nil {
 		return err
 	}
-	answer := releaseWire(p, recalled[p.Digest])
+	i := slices.IndexFunc(recalls, func(c store.Recall) bool { return c.Manifest == p.Digest })
+	answer := releaseWire(p, i >= 0)
+	if i >= 0 {
+		answer.Recalled = &api.ReleaseRecall{At: recalls[i].At, Reason: recalls[i].Reason, Rollout: string(recalls[i].Rollout)}
+	}
+	if err = s.describeRelease(r.Context(), p, &answer); err != nil {
+		return err
+	}
 	if answer.Document, err = json.Marshal(p.Manifest); err != nil {
 		return fmt.Errorf("encode manifest of %s %s: %w", p.Manifest.Component, p.Manifest.Version, err)
 	}
 	return writeOK(w, answer)
+}
+
+// mostRollouts is how many rollouts of a release are named.
+const mostRollouts = 50
+
+// describeRelease fills in who vouched for a release, where it was rolled out, and who runs it.
+func (s *server) describeRelease(ctx context.Context, p release.Published, answer *api.Release) error {
+	signatures, err := s.Repository.Signatures(ctx, p.Manifest.Component)
+	if err != nil {
+		return err
+	}
+	answer.Signatures, answer.Verdicts = signatures, each(p.Manifest.Verdicts, verdictWire)
+	rollouts, err := s.Engine.Rollouts(ctx, store.RolloutQuery{Component: p.Manifest.Component, Version: p.Manifest.Version, Limit: mostRollouts})
+	if err != nil {
+		return err
+	}
+	answer.Rollouts = each(rollouts, func(r api.Rollout) string { return r.ID })
+	if s.Live == nil {
+		return nil
+	}
+	state, _, err := s.countedFleet(p.Manifest.Component)
+	crew := state.Versions[registry.Running{Component: p.Manifest.Component, Version: p.Manifest.Version}]
+	answer.Hosts, answer.Heard = crew.Hosts, crew.Heard
+	return err
+}
+
+func verdictWire(v release.Verdict) api.Verdict {
+	return api.Verdict{Validator: v.Validator, Artifact: string(v.Artifact), Passed: v.Passed, At: optional(v.At), Detail: v.Detail}
 }
 
 // recalled is the set of recalled manifests of a component, or of all.

@@ -1,14 +1,15 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/firebreak-dev/firebreak/api"
 	"github.com/firebreak-dev/firebreak/internal/control/store"
@@ -20,35 +21,49 @@ import (
 const maxReason = 1000 // bytes
 
 func (s *server) listRollouts(w http.ResponseWriter, r *http.Request) error {
-	component := r.URL.Query().Get("component")
-	if component != "" {
-		if _, err := s.Components.Component(r.Context(), component); err != nil {
-			return err
-		}
-	}
-	var started int64
-	var id string
-	if err := behind(r, &started, &id); err != nil {
-		return err
-	}
-	rollouts, err := s.Engine.Rollouts(r.Context(), component)
+	q, err := s.rolloutsAsked(r)
 	if err != nil {
 		return err
 	}
 	fetch := func(limit int) ([]api.Rollout, error) {
-		first := 0
-		if id != "" {
-			first = sort.Search(len(rollouts), func(i int) bool { return older(rollouts[i], started, id) })
-		}
-		return rollouts[first:min(len(rollouts), first+limit)], nil
+		q.Limit = limit
+		return s.Engine.Rollouts(r.Context(), q)
 	}
-	return page(w, r, fetch, func(r api.Rollout) place { return place{r.Started.UnixNano(), r.ID} },
-		func(r api.Rollout) (api.Rollout, error) { return r, nil })
+	err = page(w, r, fetch, func(r api.Rollout) place { return place{r.ID} }, sure(func(r api.Rollout) api.Rollout { return r }))
+	if q.Behind != "" && fault.KindOf(err) == fault.NotFound {
+		return badQuery("after", "must be next of the page before")
+	}
+	return err
 }
 
-// older tells whether a rollout comes behind the one with that start and id.
-func older(r api.Rollout, started int64, id string) bool {
-	return cmp.Or(cmp.Compare(r.Started.UnixNano(), started), cmp.Compare(r.ID, id)) < 0
+// rolloutsAsked reads which rollouts the query asks for.
+func (s *server) rolloutsAsked(r *http.Request) (q store.RolloutQuery, err error) {
+	if q.Component, err = s.componentAsked(r); err != nil {
+		return q, err
+	}
+	if err = behind(r, &q.Behind); err != nil {
+		return q, err
+	}
+	query := r.URL.Query()
+	if q.Active, err = truth(query, "active"); err != nil {
+		return q, err
+	}
+	for _, phase := range query["phase"] {
+		if !slices.Contains(phases(), phase) {
+			return q, badQuery("phase", fmt.Sprintf("must be %s, is %q", strings.Join(phases(), ", "), shorten(phase)))
+		}
+		q.Phases = append(q.Phases, rollout.Phase(phase))
+	}
+	return q, nil
+}
+
+// truth reads a parameter that is true or false; left out it is false.
+func truth(query url.Values, name string) (bool, error) {
+	text := query.Get(name)
+	if text != "" && text != "true" && text != "false" {
+		return false, badQuery(name, fmt.Sprintf("must be true or false, is %q", shorten(text)))
+	}
+	return text == "true", nil
 }
 
 func (s *server) getRollout(w http.ResponseWriter, r *http.Request) error {
@@ -71,6 +86,7 @@ func (s *server) startRollout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	deedOf(r.Context()).to("rollout %s of %s %s", answer.ID, answer.Component, answer.Version)
 	return writeTagged(w, r, http.StatusCreated, answer)
 }
 
@@ -109,14 +125,31 @@ func (s *server) actOnRollout(w http.ResponseWriter, r *http.Request) error {
 		Action: action, Actor: callerOf(r.Context()).actor, Reason: body.Reason, Select: body.selector(),
 	})
 	if err != nil && fault.KindOf(err) == fault.Conflict {
-		if meanwhile := s.expect(r, seen); meanwhile != nil {
-			return meanwhile // it says more
-		}
+		return s.instead(r, err, seen)
 	}
 	if err != nil {
 		return err
 	}
 	return writeTagged(w, r, http.StatusOK, answer)
+}
+
+// instead says what happened to a rollout that is not in a state for a command. A command that ends harm does not wait for that.
+func (s *server) instead(r *http.Request, refused error, seen expectation) error {
+	if urgent(r) && !seen.any() {
+		return refused
+	}
+	if meanwhile := s.expect(r, seen); meanwhile != nil {
+		return meanwhile // it says more
+	}
+	now, err := s.Engine.Rollout(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return refused
+	}
+	happened, err := s.happened(r, now, -1)
+	if err != nil {
+		return refused
+	}
+	return fmt.Errorf("%w%s", refused, happened)
 }
 
 // act is api.Act with the rules of its action.
@@ -173,11 +206,23 @@ func (a act) selector() fleet.Selector {
 	return selects
 }
 
-func checkReason(reason string) []fault.Problem {
-	if len(reason) <= maxReason {
-		return nil
+func checkReason(reason string) []fault.Problem { return checkText("reason", reason, maxReason) }
+
+// checkText finds what is wrong with what an operator wrote for others to read. Control characters do things to terminals, and not every
+// database can keep all of them.
+func checkText(path, text string, most int) []fault.Problem {
+	var problems []fault.Problem
+	if len(text) > most {
+		problems = append(problems, fault.Problem{Path: path, Message: fmt.Sprintf("has %d bytes; %d is the most", len(text), most)})
 	}
-	return []fault.Problem{{Path: "reason", Message: fmt.Sprintf("has %d bytes; %d is the most", len(reason), maxReason)}}
+	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+	if at := strings.IndexFunc(text, control); at >= 0 {
+		r, _ := utf8.DecodeRuneInString(text[at:])
+		problems = append(problems, fault.Problem{
+			Path: path, Message: fmt.Sprintf("has the control character %U at byte %d; of those only new lines and tabs may be in it", r, at),
+		})
+	}
+	return problems
 }
 
 // listEvents pages through a rollout's decisions by revision.
@@ -245,6 +290,10 @@ func recordWire(r rollout.Record) api.Record {
 }
 
 func (s *server) listLeases(w http.ResponseWriter, r *http.Request) error {
+	outcomes, err := outcomesIn(r)
+	if err != nil {
+		return err
+	}
 	id, err := s.known(r)
 	if err != nil {
 		return err
@@ -253,8 +302,32 @@ func (s *server) listLeases(w http.ResponseWriter, r *http.Request) error {
 	if err := behind(r, &after); err != nil {
 		return err
 	}
-	fetch := func(limit int) ([]store.Lease, error) { return s.Records.LeasesPage(r.Context(), id, after, limit) }
+	fetch := func(limit int) ([]store.Lease, error) {
+		return s.Records.LeasesPage(r.Context(), id, after, limit, outcomes...)
+	}
 	return page(w, r, fetch, func(l store.Lease) place { return place{l.Endpoint} }, sure(leaseWire))
+}
+
+// harmedHosts asks for all outcomes that harm.
+const harmedHosts = "harmed"
+
+// outcomesIn are those that a request asks for; none: any.
+func outcomesIn(r *http.Request) ([]rollout.Outcome, error) {
+	switch wanted := r.URL.Query().Get("outcome"); {
+	case wanted == "":
+		return nil, nil
+	case wanted == harmedHosts:
+		return rollout.Harmful(), nil
+	case slices.Contains(outcomes(), wanted):
+		return []rollout.Outcome{rollout.Outcome(wanted)}, nil
+	default:
+		return nil, badQuery("outcome", fmt.Sprintf("must be %s or one of %s, is %q", harmedHosts, strings.Join(outcomes(), ", "), shorten(wanted)))
+	}
+}
+
+// outcomes are the words for what became of a lease.
+func outcomes() []string {
+	return []string{"pending", "confirmed", "crashed", "reverted", "rejected", "silent", "goodbye", "late"}
 }
 
 func leaseWire(l store.Lease) api.LeaseStatus {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/firebreak-dev/firebreak/api"
+	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 	"github.com/firebreak-dev/firebreak/internal/domain/trust"
 )
@@ -18,13 +19,15 @@ type route struct {
 	method, path string // as the mux has them; GET serves HEAD too
 	name         string // operationId
 	summary      string
-	params       []param // of the query, and those of the path of which there is more to say than their name
-	request      any     // a value of the type of the body; nil: there is none
-	optional     bool    // the body may be left out
-	answer       any     // a value of the type of a good answer; nil: it has no body; a media type as text: it is no JSON
-	status       int     // of a good answer; 0 means 200
+	params       []param  // of the query, and those of the path of which there is more to say than their name
+	request      any      // a value of the type of the body; nil: there is none
+	optional     bool     // the body may be left out
+	answer       any      // a value of the type of a good answer; nil: it has no body; a media type as text: it is no JSON
+	also         []string // media types of other forms of it that can be asked for
+	status       int      // of a good answer; 0 means 200
 	traits       trait
-	limit        int64 // bytes of the body; 0 means maxDocument
+	limit        int64  // bytes of the body; 0 means maxDocument
+	about        string // what a request is written down to be about, with {names} of the path and of the document; empty: it is not written down
 	handle       handler
 }
 
@@ -49,7 +52,8 @@ type param struct {
 
 // routes is every route of the API, in the order in which the document lists them.
 func (s *server) routes() []route {
-	return slices.Concat(s.aboutRoutes(), s.catalogueRoutes(), s.trustRoutes(), s.artifactRoutes(), s.rolloutRoutes(), s.fleetRoutes())
+	return slices.Concat(s.aboutRoutes(), s.catalogueRoutes(), s.trustRoutes(), s.artifactRoutes(), s.rolloutRoutes(), s.fleetRoutes(),
+		s.watchRoutes(), s.peopleRoutes())
 }
 
 func paged(more ...param) []param {
@@ -60,6 +64,10 @@ func paged(more ...param) []param {
 
 func ofComponent() param {
 	return param{name: "component", about: "only of this component", schema: text()}
+}
+
+func boolean(name, about string) param {
+	return param{name: name, about: about, schema: object{"type": "boolean", "default": false}}
 }
 
 func text() object { return object{"type": "string"} }
@@ -80,10 +88,10 @@ func (s *server) aboutRoutes() []route {
 			params: paged(), answer: api.Page[api.Token]{}, handle: s.listTokens,
 		},
 		{
-			method: "POST", path: "/api/v1/tokens", name: "createToken", summary: "Makes a token; the answer alone has its secret",
+			method: "POST", path: "/api/v1/tokens", name: "createToken", about: "{kind} token", summary: "Makes a token; the answer alone has its secret",
 			request: api.NewToken{}, answer: api.Token{}, status: http.StatusCreated, traits: keyed, handle: s.createToken,
 		},
-		{method: "DELETE", path: "/api/v1/tokens/{id}", name: "revokeToken", summary: "Ends a token for good", handle: s.revokeToken},
+		{method: "DELETE", path: "/api/v1/tokens/{id}", name: "revokeToken", about: "token {id}", summary: "Ends a token for good", handle: s.revokeToken},
 	}
 }
 
@@ -98,7 +106,7 @@ func (s *server) catalogueRoutes() []route {
 			answer: api.ComponentSpec{}, traits: tagged, handle: s.getComponent,
 		},
 		{
-			method: "PUT", path: "/api/v1/components/{name}", name: "putComponent", summary: "Registers a component, or changes its registration",
+			method: "PUT", path: "/api/v1/components/{name}", name: "putComponent", about: "component {name}", summary: "Registers a component, or changes its registration",
 			request: api.ComponentSpec{}, answer: api.ComponentSpec{}, traits: tagged | keyed, handle: s.putComponent,
 		},
 		{
@@ -110,7 +118,7 @@ func (s *server) catalogueRoutes() []route {
 			answer: api.StoredPlan{}, traits: tagged, handle: s.getPlan,
 		},
 		{
-			method: "PUT", path: "/api/v1/plans/{name}", name: "putPlan", summary: "Stores a plan, written as JSON or YAML",
+			method: "PUT", path: "/api/v1/plans/{name}", name: "putPlan", about: "plan {name}", summary: "Stores a plan, written as JSON or YAML",
 			request: json.RawMessage{}, answer: api.StoredPlan{}, traits: tagged | keyed, handle: s.putPlan,
 		},
 		{
@@ -139,11 +147,11 @@ func (s *server) trustRoutes() []route {
 			answer: api.Page[api.PendingMetadata]{}, handle: s.pendingMetadata,
 		},
 		{
-			method: "DELETE", path: "/api/v1/trust/pending/{role}", name: "discardMetadata", summary: "Forgets pending metadata of a role",
+			method: "DELETE", path: "/api/v1/trust/pending/{role}", name: "discardMetadata", about: "pending metadata of {role}", summary: "Forgets pending metadata of a role",
 			handle: s.discardMetadata,
 		},
 		{
-			method: "POST", path: "/api/v1/trust/metadata/{role}", name: "submitMetadata", summary: "Takes in signed metadata of a role",
+			method: "POST", path: "/api/v1/trust/metadata/{role}", name: "submitMetadata", about: "metadata of {role}", summary: "Takes in signed metadata of a role",
 			request: json.RawMessage{}, answer: api.Submission{}, traits: keyed, limit: trust.MaxMetadata, handle: s.submitMetadata,
 		},
 		{
@@ -159,7 +167,7 @@ func (s *server) artifactRoutes() []route {
 	return []route{
 		{method: "GET", path: "/api/v1/blobs/{digest}", name: "getBlob", summary: "Gives a blob, or ranges of it", answer: bytes, handle: s.getBlob},
 		{
-			method: "PUT", path: "/api/v1/blobs/{digest}", name: "putBlob", summary: "Stores a blob under its digest", request: bytes,
+			method: "PUT", path: "/api/v1/blobs/{digest}", name: "putBlob", about: "blob {digest}", summary: "Stores a blob under its digest", request: bytes,
 			status: http.StatusNoContent, traits: stream, handle: s.putBlob,
 		},
 		{
@@ -167,7 +175,7 @@ func (s *server) artifactRoutes() []route {
 			answer: api.Page[api.Delta]{}, handle: s.listDeltas,
 		},
 		{
-			method: "PUT", path: "/api/v1/deltas/{digest}", name: "putDelta", summary: "Announces a delta that leads to an artifact",
+			method: "PUT", path: "/api/v1/deltas/{digest}", name: "putDelta", about: "delta to {digest}", summary: "Announces a delta that leads to an artifact",
 			request: api.Delta{}, status: http.StatusNoContent, traits: keyed, handle: s.putDelta,
 		},
 		{
@@ -179,7 +187,7 @@ func (s *server) artifactRoutes() []route {
 			answer: api.Upload{}, handle: s.given(s.Uploads != nil, s.getUpload),
 		},
 		{
-			method: "PATCH", path: "/api/v1/uploads/{id}", name: "patchUpload", summary: "Sends the piece of an upload that Content-Range names",
+			method: "PATCH", path: "/api/v1/uploads/{id}", name: "patchUpload", about: "upload {id}", summary: "Sends the piece of an upload that Content-Range names",
 			request: bytes, answer: api.Upload{}, traits: stream, handle: s.given(s.Uploads != nil, s.patchUpload),
 		},
 		{
@@ -187,7 +195,7 @@ func (s *server) artifactRoutes() []route {
 			handle: s.given(s.Uploads != nil, s.cancelUpload),
 		},
 		{
-			method: "POST", path: "/api/v1/gc", name: "collectGarbage", summary: "Removes the blobs that nothing needs",
+			method: "POST", path: "/api/v1/gc", name: "collectGarbage", about: "artifacts that nothing needs", summary: "Removes the blobs that nothing needs",
 			request: api.CollectGarbage{}, optional: true, answer: api.Garbage{}, traits: keyed, handle: s.given(s.Garbage != nil, s.collectGarbage),
 		},
 	}
@@ -198,10 +206,12 @@ func (s *server) rolloutRoutes() []route {
 	return []route{
 		{
 			method: "GET", path: "/api/v1/rollouts", name: "listRollouts", summary: "Lists rollouts, newest first",
-			params: paged(ofComponent()), answer: api.Page[api.Rollout]{}, handle: s.listRollouts,
+			params: paged(ofComponent(), boolean("active", "only those that have not ended: proposed, running and paused"),
+				param{name: "phase", about: "only those in this phase, or in one of several", many: true, schema: object{"type": "string", "enum": phases()}}),
+			answer: api.Page[api.Rollout]{}, handle: s.listRollouts,
 		},
 		{
-			method: "POST", path: "/api/v1/rollouts", name: "startRollout", summary: "Pairs a release with a plan and begins",
+			method: "POST", path: "/api/v1/rollouts", name: "startRollout", about: "release {component} {version}", summary: "Pairs a release with a plan and begins",
 			request: api.StartRollout{}, answer: api.Rollout{}, status: http.StatusCreated, traits: keyed | tagged, handle: s.startRollout,
 		},
 		{
@@ -209,7 +219,7 @@ func (s *server) rolloutRoutes() []route {
 			answer: api.Rollout{}, traits: tagged, handle: s.getRollout,
 		},
 		{
-			method: "POST", path: one + "/{act}", name: "actOnRollout",
+			method: "POST", path: one + "/{act}", name: "actOnRollout", about: "rollout {id}",
 			summary: "Carries out a command; If-Match and phase make sure that nothing was decided meanwhile",
 			params:  []param{{name: "act", about: "the command", schema: object{"type": "string", "enum": actions()}}},
 			request: api.Act{}, optional: true, answer: api.Rollout{}, traits: keyed | tagged, handle: s.actOnRollout,
@@ -220,7 +230,8 @@ func (s *server) rolloutRoutes() []route {
 		},
 		{
 			method: "GET", path: one + "/leases", name: "listLeases", summary: "Lists leases in the order of endpoints",
-			params: paged(), answer: api.Page[api.LeaseStatus]{}, handle: s.listLeases,
+			params: paged(param{name: "outcome", about: "only those with this outcome; harmed: with one that harms", schema: object{"type": "string", "enum": append(outcomes(), harmedHosts)}}),
+			answer: api.Page[api.LeaseStatus]{}, handle: s.listLeases,
 		},
 		{
 			method: "GET", path: api.CellPath + "{component}/{manifest}", name: "getCellState",
@@ -239,7 +250,7 @@ func (s *server) rolloutRoutes() []route {
 			answer: api.Freezes{}, traits: tagged, handle: s.getFreezes,
 		},
 		{
-			method: "PUT", path: "/api/v1/freezes", name: "putFreezes", summary: "Replaces the installation's freezes",
+			method: "PUT", path: "/api/v1/freezes", name: "putFreezes", about: "freezes", summary: "Replaces the installation's freezes",
 			request: api.Freezes{}, answer: api.Freezes{}, traits: tagged | keyed, handle: s.putFreezes,
 		},
 	}
@@ -266,7 +277,10 @@ func (s *server) fleetRoutes() []route {
 				param{name: "component", about: "that have this component", schema: text()},
 				param{name: "version", about: "whose component runs this version", schema: text()},
 				param{name: "silent_since", about: "that were not heard since", schema: object{"type": "string", "format": "date-time"}},
-				param{name: "prefix", about: "whose id begins so", schema: text()}),
+				param{name: "prefix", about: "whose id begins so", schema: text()},
+				param{name: "lacks", about: "that miss this word of posture, or one of several", many: true, schema: object{"type": "string", "enum": fleet.Posture(0).Missing()}},
+				boolean("refusing", "that keep a release in quarantine; of the component, if one is named"),
+				boolean("at_risk", "that do not come back by themselves from a panic in every boot")),
 			answer: api.EndpointPage{}, handle: s.listEndpoints,
 		},
 		{
@@ -274,12 +288,12 @@ func (s *server) fleetRoutes() []route {
 			answer: api.Endpoint{}, handle: s.getEndpoint,
 		},
 		{
-			method: "POST", path: "/api/v1/endpoints/{id}/revoke", name: "revokeEndpoint",
+			method: "POST", path: "/api/v1/endpoints/{id}/revoke", name: "revokeEndpoint", about: "endpoint {id}",
 			summary: "Ends an endpoint's identity: its key is refused from now on, and its open leases end with a goodbye",
 			request: api.EndEndpoint{}, answer: api.Endpoint{}, traits: keyed, handle: s.given(s.Identities != nil, s.revokeEndpoint),
 		},
 		{
-			method: "DELETE", path: "/api/v1/endpoints/{id}", name: "removeEndpoint",
+			method: "DELETE", path: "/api/v1/endpoints/{id}", name: "removeEndpoint", about: "endpoint {id}",
 			summary: "Forgets an endpoint that is not managed any more; it may join again", handle: s.given(s.Identities != nil, s.removeEndpoint),
 		},
 		{

@@ -19,10 +19,13 @@ type filter struct {
 	component, version string
 	silent             time.Time
 	prefix             string
+	lacks              []string
+	refusing, atRisk   bool
 }
 
 func (f filter) empty() bool {
-	return len(f.selects) == 0 && f.component == "" && f.version == "" && f.silent.IsZero() && f.prefix == ""
+	return len(f.selects) == 0 && f.component == "" && f.version == "" && f.silent.IsZero() && f.prefix == "" && len(f.lacks) == 0 &&
+		!f.refusing && !f.atRisk
 }
 
 const (
@@ -34,8 +37,14 @@ const (
 // filterOf reads a filter from the query. All of its mistakes are told at once.
 func filterOf(r *http.Request) (filter, error) {
 	query := r.URL.Query()
-	f := filter{component: query.Get("component"), version: query.Get("version"), prefix: query.Get("prefix")}
-	var problems []fault.Problem
+	f := filter{component: query.Get("component"), version: query.Get("version"), prefix: query.Get("prefix"), lacks: query["lacks"]}
+	problems := fleet.CheckPosture("lacks", f.lacks)
+	for name, flag := range map[string]*bool{"refusing": &f.refusing, "at_risk": &f.atRisk} {
+		var err error
+		if *flag, err = truth(query, name); err != nil {
+			return f, err
+		}
+	}
 	for i, text := range query["select"] {
 		key, value, ok := strings.Cut(text, "=")
 		if !ok || i >= maxSelects {
@@ -69,6 +78,14 @@ func (f filter) wants(subject fleet.Subject, state api.Component) bool {
 	return f.selects.Matches(subject) && (f.version == "" || state.Version == f.version)
 }
 
+// lacked is the posture of which hosts are to miss any word; 0 if none is named.
+func (f filter) lacked() fleet.Posture {
+	if len(f.lacks) == 0 {
+		return 0
+	}
+	return fleet.PostureOf(f.lacks)
+}
+
 // findEndpoints answers from memory. It stops where its time is over; the next page goes on there, if need be with nothing on it.
 func (s *server) findEndpoints(w http.ResponseWriter, r *http.Request, f filter) error {
 	var after int64
@@ -92,6 +109,7 @@ func (s *server) findEndpoints(w http.ResponseWriter, r *http.Request, f filter)
 	begin := wall.Now()
 	found := s.Live.Search(registry.Search{
 		After: max(after, 0), Limit: limit, Prefix: f.prefix, Component: f.component, Silent: f.silent, Wants: f.wants, Count: after == 0,
+		Refusing: f.refusing, AtRisk: f.atRisk, Lacks: f.lacked(),
 		Stop: func() bool { return r.Context().Err() != nil || wall.Now().Sub(begin) > searchTime },
 	})
 	answer := api.EndpointPage{Page: api.Page[api.Endpoint]{Items: []api.Endpoint{}}}

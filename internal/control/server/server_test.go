@@ -180,6 +180,7 @@ func TestHostileInputIsRefusedAndChangesNothing(t *testing.T) {
 		"long digest":         {"GET", "/api/v1/blobs/" + strings.Repeat("a", 5000), "", 400},
 		"many endpoints":      {"GET", "/api/v1/endpoints?limit=1000000", "", 400},
 		"strange limit":       {"GET", "/api/v1/endpoints?limit=0x10", "", 400},
+		"strange outcome":     {"GET", "/api/v1/rollouts/ro-1/leases?outcome=fine", "", 400},
 		"SQL as an endpoint":  {"GET", "/api/v1/endpoints/'%20OR%201=1%20--", "", 404},
 		"SQL as a component":  {"GET", "/api/v1/releases?component='%20OR%201=1%20--", "", 404},
 		"metadata of nothing": {"POST", "/api/v1/trust/metadata/%2e%2e", "{}", 400},
@@ -259,7 +260,10 @@ func (c *chunked) Len() int { return 0 }
 func TestTheConsoleNeedsNoTokenButItsDataDoes(t *testing.T) {
 	t.Parallel()
 	w := servertest.Open(t, nil)
-	for path, want := range map[string]int{"/": 200, "/console/app.js": 200, "/healthz": 200, "/api/v1/rollouts": 401, "/api/v1/incidents": 401} {
+	for path, want := range map[string]int{
+		"/": 200, "/rollouts/ro-1": 200, "/nothing": 404, "/healthz": 200, "/api/v1/rollouts": 401, "/api/v1/incidents": 401, "/api/v1/overview": 401,
+		"/api/v1/stream?topic=overview": 401, "/api/v1/nothing": 404, "/api": 404, "/tuf": 404, "/v2": 401,
+	} {
 		if answer, _ := servertest.Send(t, "GET", w.URL+path, "", nil); answer.StatusCode != want {
 			t.Errorf("GET %s without a token: got %d, want %d", path, answer.StatusCode, want)
 		}

@@ -163,7 +163,7 @@ func (s *server) happened(r *http.Request, now api.Rollout, since int64) (string
 	for _, d := range slices.Backward(decisions) {
 		for _, record := range slices.Backward(d.Records) {
 			if record.Verdict != string(rollout.DidGrant) && len(told) < mostTold {
-				told = append(told, fmt.Sprintf("%s (%s)", record.Verdict, record.Reason))
+				told = append(told, fmt.Sprintf("%s at %s (%s)", record.Verdict, moment(d.At), record.Reason))
 			}
 		}
 	}

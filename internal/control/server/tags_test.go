@@ -86,7 +86,7 @@ func TestACommandOnARolloutThatWentOnSaysWhatHappened(t *testing.T) {
 		}
 		refused, why := asks(t, w, "POST", "/api/v1/rollouts/ro-1/halt", c.body, headers...)
 		p := problem(t, refused, why)
-		if p.Status != http.StatusPreconditionFailed || !strings.Contains(p.Detail, "it is paused, at revision 2") || !strings.Contains(p.Detail, "paused (") {
+		if p.Status != http.StatusPreconditionFailed || !strings.Contains(p.Detail, "it is paused, at revision 2") || !strings.Contains(p.Detail, `paused at 2024-07-19 04:09:00 UTC (operator token "alice"`) {
 			t.Errorf("%s: got %s, want 412 that tells of the pause", name, why)
 		}
 	}

@@ -47,6 +47,7 @@ func (s *server) createToken(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Tokens.PutToken(r.Context(), row); err != nil {
 		return err
 	}
+	deedOf(r.Context()).to("%s token %s", row.Kind, row.ID)
 	answer := tokenWire(row)
 	answer.Secret = fresh.Secret
 	return write(w, http.StatusCreated, answer)
@@ -84,7 +85,7 @@ func (n newToken) Check() []fault.Problem {
 	require(joins || n.Uses == 0, "uses", "is for join tokens only")
 	require(n.Tenant == "" || plan.Name(n.Tenant), "tenant", "must be 1 to 63 lower-case letters, digits and dashes, is %q", n.Tenant)
 	require(n.Uses >= -1, "uses", "must be above 0, or -1 for no limit, is %d", n.Uses)
-	require(len(n.Note) <= maxNote, "note", "has %d bytes; %d is the most", len(n.Note), maxNote)
+	problems = append(problems, checkText("note", n.Note, maxNote)...)
 	if n.TTL != "" {
 		ttl, err := time.ParseDuration(n.TTL)
 		require(err == nil && ttl > 0, "ttl", "must be a positive duration such as 24h, is %q", n.TTL)

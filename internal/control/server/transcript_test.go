@@ -32,7 +32,7 @@ func TestTranscripts(t *testing.T) {
 			d := descriptionOf(t, w)
 			var got strings.Builder
 			for _, r := range c.requests {
-				answer, body := w.Do(r.method, r.path, r.body)
+				answer, body := w.Do(r.method, r.path, strings.ReplaceAll(r.body, "SECRET", w.Token))
 				fmt.Fprintf(&got, ">>> %s %s %s\n%d %s\n%s\n", r.method, r.path, r.body, answer.StatusCode, answer.Header.Get("Content-Type"), pretty(body))
 				d.describes(t, r, answer, body)
 			}
@@ -109,6 +109,10 @@ func conversations() map[string]conversation {
 			{"GET", "/api/v1/rollouts/ro-1/events?after=-1", ""},
 			{"GET", "/api/v1/rollouts/ro-9/events", ""},
 			{"GET", "/api/v1/rollouts?component=unknown", ""},
+			{"GET", "/api/v1/rollouts?active=true&component=sensor-content", ""},
+			{"GET", "/api/v1/rollouts?phase=halted&phase=asleep", ""},
+			{"GET", "/api/v1/rollouts?active=1", ""},
+			{"GET", "/api/v1/rollouts?after=WyJyby05Il0", ""},
 		}},
 		"proposed": {func(w *servertest.World) { w.Publish("sensor-content", "1"); w.Join(4, "sensor-content") }, []request{
 			{"PUT", "/api/v1/plans/together", "name: together\napprovals: 2\nrings:\n  - {name: canary, hosts: 2, evidence: {bake: 10s}}\n" +
@@ -138,6 +142,16 @@ func conversations() map[string]conversation {
 			{"GET", "/api/v1/fleet/profile", ""},
 			{"GET", "/api/v1/fleet/profile?component=sensor-content", ""},
 			{"GET", "/api/v1/fleet/profile?component=unknown", ""},
+			{"GET", "/api/v1/fleet/state", ""},
+			{"GET", "/api/v1/fleet/state?component=other", ""},
+			{"GET", "/api/v1/fleet/state?component=unknown", ""},
+			{"GET", "/api/v1/fleet/history", ""},
+			{"GET", "/api/v1/fleet/history?component=sensor-content&since=2024-07-19T04:09:00Z", ""},
+			{"GET", "/api/v1/fleet/history?since=yesterday", ""},
+			{"GET", "/api/v1/endpoints?lacks=guard&lacks=wings&select=x", ""},
+			{"GET", "/api/v1/endpoints?lacks=guard&component=other", ""},
+			{"GET", "/api/v1/endpoints?refusing=true&at_risk=true", ""},
+			{"GET", "/api/v1/endpoints?refusing=perhaps", ""},
 		}},
 		"trip": {func(w *servertest.World) { w.Trip("sensor-content") }, []request{
 			{"GET", "/api/v1/rollouts/ro-1", ""},
@@ -157,6 +171,46 @@ func conversations() map[string]conversation {
 			{"GET", "/api/v1/rollouts/ro-1/leases?after=nonsense", ""},
 			{"POST", "/api/v1/rollouts/ro-1/pause", `{"phase":"running"}`},
 			{"POST", "/api/v1/rollouts/ro-1/pause", `{"phase":"asleep"}`},
+			{"GET", "/api/v1/rollouts/ro-1/series", ""},
+			{"GET", "/api/v1/rollouts/ro-1/series?points=2", ""},
+			{"GET", "/api/v1/rollouts/ro-1/series?points=1", ""},
+			{"GET", "/api/v1/rollouts/ro-9/series", ""},
+			{"GET", "/api/v1/rollouts/ro-1/timeline?limit=2", ""},
+			{"GET", "/api/v1/rollouts/ro-1/timeline?limit=2&after=WzRd", ""},
+			{"GET", "/api/v1/rollouts/ro-9/timeline", ""},
+			{"GET", "/api/v1/releases/sensor-content/2", ""},
+		}},
+		"sessions": {nil, []request{
+			{"GET", "/api/v1/session", ""},
+			{"POST", "/api/v1/session", `{}`},
+			{"POST", "/api/v1/session", `{"token":"fb_op_wrong"}`},
+			{"POST", "/api/v1/session", `{"token":"SECRET"}`},
+			{"DELETE", "/api/v1/session", ""},
+		}},
+		"audit": {func(w *servertest.World) { w.Trip("sensor-content") }, []request{
+			{"GET", "/api/v1/audit", ""},
+			{"POST", "/api/v1/tokens", `{"kind":"join","note":"rack 7"}`},
+			{"POST", "/api/v1/rollouts/ro-1/pause", `{"reason":"lunch"}`},
+			{"POST", "/api/v1/incidents/inc-4/close", `{"note":"all hosts are back"}`},
+			{"POST", "/api/v1/incidents/inc-4/close", ""},
+			{"GET", "/api/v1/audit?limit=2", ""},
+			{"GET", "/api/v1/audit?act=createToken&actor=alice&target=token", ""},
+			{"GET", "/api/v1/audit?limit=0", ""},
+			{"GET", "/api/v1/audit?after=nonsense", ""},
+		}},
+		"halt": {func(w *servertest.World) { w.Publish("sensor-content", "1"); w.Join(4, "sensor-content") }, []request{
+			{"POST", "/api/v1/halt", ""},
+			{"POST", "/api/v1/rollouts", `{"component":"sensor-content","version":"1"}`},
+			{"POST", "/api/v1/halt", `{"reason":"I smell smoke"}`},
+			{"POST", "/api/v1/halt", `{"reason":"I smell smoke"}`},
+			{"POST", "/api/v1/halt", `{"rollouts":["ro-1","ro-9"]}`},
+			{"POST", "/api/v1/halt", `{"rollouts":[""],"speed":9}`},
+			{"POST", "/api/v1/rollouts/ro-1/resume", `{"phase":"paused"}`},
+		}},
+		"overview": {func(w *servertest.World) { w.Trip("sensor-content") }, []request{
+			{"GET", "/api/v1/overview", ""},
+			{"GET", "/api/v1/stream", ""},
+			{"GET", "/api/v1/stream?topic=rollout:&topic=fleet", ""},
 		}},
 		"trust": {nil, []request{
 			{"GET", "/api/v1/status", ""},
@@ -222,6 +276,8 @@ func steady(text string) string {
 		`can harm \d+`:                                 "can harm BOUND",
 		`"id": "[a-z2-7]{8}"`:                          `"id": "TOKEN"`,
 		`(operator token \\"alice\\") \([a-z2-7]{8}\)`: `${1} (TOKEN)`,
+		`"token_id": "[a-z2-7]{8}"`:                    `"token_id": "TOKEN"`,
+		`(join|operator) token [a-z2-7]{8}"`:           `${1} token TOKEN"`,
 	} {
 		text = regexp.MustCompile(pattern).ReplaceAllString(text, with)
 	}

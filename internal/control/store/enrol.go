@@ -18,9 +18,10 @@ func (s *Store) Enrol(ctx context.Context, e Endpoint) (number int64, err error)
 	return number, err
 }
 
-// Join spends one use of a join token, as [Store.UseJoinToken] does, and enrols an endpoint in the token's tenant, as [Store.Enrol] does,
-// in one transaction: no use is spent without an endpoint. The same endpoint that comes again within ten minutes, with the same token,
-// spends no other use. A revoked one is a fault.Denied.
+// Join spends one use of the join token whose secret has this SHA-256 sum, and enrols an endpoint in the token's tenant, as [Store.Enrol]
+// does, in one transaction: no use is spent without an endpoint. It returns the token as it is afterwards. A token that is unknown, of
+// another kind, revoked, expired or used up is a fault.Denied that says which; so is a revoked endpoint. Of two callers that race for the
+// last use one is denied. The same endpoint that comes again within ten minutes, with the same token, spends no other use.
 func (s *Store) Join(ctx context.Context, hash []byte, now time.Time, e Endpoint) (t Token, number int64, err error) {
 	return s.enrol(ctx, "join "+string(e.ID), &enrolment{endpoint: e, joins: true, hash: string(hash), at: now})
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"maps"
 	"slices"
 	"time"
 
@@ -107,22 +106,4 @@ func newest(seen []Seen) []hot {
 	}
 	slices.SortFunc(all, func(a, b hot) int { return cmp.Or(cmp.Compare(a.endpoint, b.endpoint), b.seen.Compare(a.seen)) })
 	return slices.CompactFunc(all, func(a, b hot) bool { return a.endpoint == b.endpoint })
-}
-
-// TouchEndpoints is [Store.Touch] for callers who do not know the endpoints' numbers. An unknown endpoint is passed over.
-func (s *Store) TouchEndpoints(ctx context.Context, seen map[fleet.EndpointID]time.Time) error {
-	for ids := range slices.Chunk(slices.Sorted(maps.Keys(seen)), touchBatch) {
-		numbers, err := numbersOf(ctx, s.reader, ids)
-		if err != nil {
-			return s.fail(err, "find the numbers of endpoints")
-		}
-		part := make([]Seen, 0, len(numbers))
-		for id, number := range numbers {
-			part = append(part, Seen{Number: number, At: seen[id]})
-		}
-		if err := s.Touch(ctx, part); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -21,9 +21,10 @@ func insertRecall(ctx context.Context, tx *sql.Tx, c Recall) error {
 	if err != nil {
 		return err
 	}
+	values := []any{c.Component, c.Version, c.Manifest, artifacts, c.Reason, c.Rollout, micros(c.At)}
+	storable(values)
 	_, err = tx.ExecContext(ctx, `INSERT INTO recalls (`+recallColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (component, manifest) DO NOTHING`,
-		c.Component, c.Version, c.Manifest, artifacts, c.Reason, c.Rollout, micros(c.At))
+		ON CONFLICT (component, manifest) DO NOTHING`, values...)
 	return err
 }
 
@@ -34,18 +35,19 @@ func (s *Store) Recalls(ctx context.Context, component string) ([]Recall, error)
 	return all, s.fail(err, "list recalls")
 }
 
-const incidentColumns = `id, rollout, component, version, title, opened, closed`
+const incidentColumns = `id, rollout, component, version, title, opened, closed, closer, note`
 
 func scanIncident(r row) (Incident, error) {
 	var i Incident
-	err := r.Scan(&i.ID, &i.Rollout, &i.Component, &i.Version, &i.Title, timeColumn{&i.Opened}, timeColumn{&i.Closed})
+	err := r.Scan(&i.ID, &i.Rollout, &i.Component, &i.Version, &i.Title, timeColumn{&i.Opened}, timeColumn{&i.Closed}, &i.Closer, &i.Note)
 	return i, err
 }
 
 func insertIncident(ctx context.Context, tx *sql.Tx, i Incident) error {
+	values := []any{i.ID, i.Rollout, i.Component, i.Version, i.Title, micros(i.Opened), micros(i.Closed), i.Closer, i.Note}
+	storable(values)
 	n, err := changed(ctx, tx,
-		`INSERT INTO incidents (`+incidentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`,
-		i.ID, i.Rollout, i.Component, i.Version, i.Title, micros(i.Opened), micros(i.Closed))
+		`INSERT INTO incidents (`+incidentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING`, values...)
 	if err == nil && n == 0 {
 		err = fault.New(fault.Conflict, "there is an incident %s already", i.ID)
 	}
@@ -58,17 +60,26 @@ func (s *Store) Incidents(ctx context.Context) ([]Incident, error) {
 	return all, s.fail(err, "list incidents")
 }
 
+// OpenIncidents lists at most limit incidents that are not closed, newest first.
+func (s *Store) OpenIncidents(ctx context.Context, limit int) ([]Incident, error) {
+	all, err := list(ctx, s.reader, scanIncident,
+		`SELECT `+incidentColumns+` FROM incidents WHERE closed = 0 ORDER BY number DESC LIMIT $1`, atMost(limit))
+	return all, s.fail(err, "list open incidents")
+}
+
 // Incident finds an incident.
 func (s *Store) Incident(ctx context.Context, id string) (Incident, error) {
 	i, err := one(ctx, s.reader, scanIncident, noIncident(), `SELECT `+incidentColumns+` FROM incidents WHERE id = $1`, id)
 	return i, s.fail(err, "find incident "+id)
 }
 
-// CloseIncident ends an incident. Closing it again changes nothing.
-func (s *Store) CloseIncident(ctx context.Context, id string, at time.Time) error {
+// CloseIncident notes who is done with an incident, when, and what they say. Closing it again changes nothing: the first word stands.
+func (s *Store) CloseIncident(ctx context.Context, id, closer, note string, at time.Time) error {
 	return s.write(ctx, "close incident "+id, func(ctx context.Context, tx *sql.Tx) error {
-		n, err := changed(ctx, tx,
-			`UPDATE incidents SET closed = CASE closed WHEN 0 THEN $2 ELSE closed END WHERE id = $1`, id, micros(at))
+		values := []any{id, micros(at), closer, note}
+		storable(values)
+		n, err := changed(ctx, tx, `UPDATE incidents SET closed = CASE closed WHEN 0 THEN $2 ELSE closed END,
+			closer = CASE closed WHEN 0 THEN $3 ELSE closer END, note = CASE closed WHEN 0 THEN $4 ELSE note END WHERE id = $1`, values...)
 		if err == nil && n == 0 {
 			err = noIncident()
 		}

@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
@@ -42,10 +45,23 @@ func (s *Store) Leases(ctx context.Context, id rollout.ID) ([]Lease, error) {
 	return all, s.fail(err, "list leases of rollout "+string(id))
 }
 
-// LeasesPage lists at most limit leases of a rollout whose endpoint is above after, in the order of endpoints. A limit of 0 means all.
-func (s *Store) LeasesPage(ctx context.Context, id rollout.ID, after fleet.EndpointID, limit int) ([]Lease, error) {
-	all, err := list(ctx, s.reader, scanLease,
-		`SELECT `+leaseColumns+` FROM leases WHERE rollout = $1 AND endpoint > $2 ORDER BY endpoint LIMIT $3`, id, after, atMost(limit))
+// LeasesPage lists at most limit leases of a rollout whose endpoint is above after, in the order of endpoints; if outcomes are named, only those
+// that have one of them. A limit of 0 means all. Beside those it reads only leases that are not confirmed, of which there are few.
+func (s *Store) LeasesPage(ctx context.Context, id rollout.ID, after fleet.EndpointID, limit int, outcomes ...rollout.Outcome) ([]Lease, error) {
+	args, which := []any{id, after, atMost(limit)}, ""
+	if len(outcomes) > 0 {
+		marks := make([]string, len(outcomes))
+		for i, o := range outcomes {
+			args = append(args, o)
+			marks[i] = fmt.Sprintf("$%d", len(args))
+		}
+		which = ` AND outcome IN (` + strings.Join(marks, ", ") + `)`
+		if !slices.Contains(outcomes, rollout.Confirmed) {
+			which += ` AND outcome <> 'confirmed'` // in the words of the index leases_other
+		}
+	}
+	all, err := list(ctx, s.reader, scanLease, `SELECT `+leaseColumns+` FROM leases WHERE rollout = $1 AND endpoint IN (
+		SELECT endpoint FROM leases WHERE rollout = $1 AND endpoint > $2`+which+` ORDER BY endpoint LIMIT $3) ORDER BY endpoint`, args...)
 	return all, s.fail(err, "list leases of rollout "+string(id))
 }
 
@@ -56,15 +72,15 @@ func (s *Store) Lease(ctx context.Context, id rollout.ID, endpoint fleet.Endpoin
 	return l, s.fail(err, "find lease of endpoint "+string(endpoint)+" in rollout "+string(id))
 }
 
+// NewestLeases lists at most limit leases that an endpoint got, those that were issued last first.
+func (s *Store) NewestLeases(ctx context.Context, endpoint fleet.EndpointID, limit int) ([]Lease, error) {
+	all, err := list(ctx, s.reader, scanLease,
+		`SELECT `+leaseColumns+` FROM leases WHERE endpoint = $1 ORDER BY issued DESC, rollout LIMIT $2`, endpoint, atMost(limit))
+	return all, s.fail(err, "list leases of endpoint "+string(endpoint))
+}
+
 // LeasesOfEndpoint lists the leases that an endpoint got in all rollouts, in the order of rollouts' ids.
 func (s *Store) LeasesOfEndpoint(ctx context.Context, endpoint fleet.EndpointID) ([]Lease, error) {
 	all, err := list(ctx, s.reader, scanLease, `SELECT `+leaseColumns+` FROM leases WHERE endpoint = $1 ORDER BY rollout`, endpoint)
 	return all, s.fail(err, "list leases of endpoint "+string(endpoint))
-}
-
-// PendingLeases lists the leases of all rollouts whose outcome is not known, by deadline.
-func (s *Store) PendingLeases(ctx context.Context) ([]Lease, error) {
-	all, err := list(ctx, s.reader, scanLease,
-		`SELECT `+leaseColumns+` FROM leases WHERE outcome = 'pending' ORDER BY deadline, rollout, endpoint`)
-	return all, s.fail(err, "list pending leases")
 }

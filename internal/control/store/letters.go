@@ -115,19 +115,6 @@ func (s *Store) Answers(ctx context.Context, ids []int64) ([]Answered, error) {
 
 func bindID(args []any, id int64) []any { return append(args, id) }
 
-// Forget removes letters with their answers. One that is not there changes nothing.
-func (s *Store) Forget(ctx context.Context, ids []int64) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	return s.write(ctx, "forget letters", func(ctx context.Context, tx *sql.Tx) error {
-		return inRows(ids, `?`, bindID, func(rows string, args []any) error {
-			_, err := tx.ExecContext(ctx, `DELETE FROM letters WHERE id IN (`+rows+`)`, args...) //nolint:gosec // placeholders
-			return err
-		})
-	})
-}
-
 // ForgetOlder removes the letters that were asked longer ago than age, by the database's clock, and tells how many: their authors are
 // gone, or have given up.
 func (s *Store) ForgetOlder(ctx context.Context, age time.Duration) (int64, error) {

@@ -31,7 +31,8 @@ func (s *Store) IncidentsPage(ctx context.Context, before int64, limit int) ([]N
 	scan := func(r row) (NumberedIncident, error) {
 		var n NumberedIncident
 		i := &n.Incident
-		err := r.Scan(&n.Number, &i.ID, &i.Rollout, &i.Component, &i.Version, &i.Title, timeColumn{&i.Opened}, timeColumn{&i.Closed})
+		err := r.Scan(&n.Number, &i.ID, &i.Rollout, &i.Component, &i.Version, &i.Title, timeColumn{&i.Opened}, timeColumn{&i.Closed},
+			&i.Closer, &i.Note)
 		return n, err
 	}
 	all, err := list(ctx, s.reader, scan,

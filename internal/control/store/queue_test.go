@@ -28,6 +28,7 @@ CREATE TABLE orphans (mark TEXT REFERENCES marks (name) DEFERRABLE INITIALLY DEF
 CREATE TABLE endpoints (number INTEGER PRIMARY KEY, id TEXT UNIQUE);
 CREATE TABLE hot (endpoint INTEGER PRIMARY KEY, seen INTEGER, reported INTEGER, pruned INTEGER);
 CREATE TABLE reports (arrival INTEGER PRIMARY KEY, endpoint INTEGER, seq INTEGER, received INTEGER, taken INTEGER, data TEXT, UNIQUE (endpoint, seq));
+CREATE TABLE rollouts (number INTEGER PRIMARY KEY, id TEXT, revision INTEGER, state TEXT, phase TEXT, version TEXT);
 INSERT INTO endpoints VALUES (1, 'ep-1'), (2, 'ep-2');
 INSERT INTO hot VALUES (1, 0, 0, 0), (2, 0, 0, 0);
 `

@@ -159,6 +159,13 @@ func (s *Store) UntakenReports(ctx context.Context, after int64, limit int) ([]R
 	return all, s.fail(err, "list reports to take in")
 }
 
+// ReportsOf lists at most limit reports of an endpoint that are kept, newest first.
+func (s *Store) ReportsOf(ctx context.Context, endpoint fleet.EndpointID, limit int) ([]Report, error) {
+	all, err := list(ctx, s.reader, scanReport, `SELECT r.arrival, e.id, r.seq, r.received, r.data
+		FROM reports r JOIN endpoints e ON e.number = r.endpoint WHERE e.id = $1 ORDER BY r.seq DESC LIMIT $2`, endpoint, atMost(limit))
+	return all, s.fail(err, "list reports of endpoint "+string(endpoint))
+}
+
 // MarkTaken marks a report as taken in that belongs to no rollout; for the others [Store.Commit] does it. Marking it again
 // changes nothing.
 func (s *Store) MarkTaken(ctx context.Context, key ReportKey) error {

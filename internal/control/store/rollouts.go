@@ -89,11 +89,12 @@ func saveState(ctx context.Context, tx *sql.Tx, c Commit) error {
 	var n int64
 	if first == 1 {
 		n, err = changed(ctx, tx,
-			`INSERT INTO rollouts (id, component, revision, created, state) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
-			id, c.State.Release.Component, last, micros(c.Events[0].At), state)
+			`INSERT INTO rollouts (id, component, revision, created, state, phase, version) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (id) DO NOTHING`,
+			id, c.State.Release.Component, last, micros(c.Events[0].At), state, c.State.Phase, c.State.Release.Version)
 	} else {
 		n, err = changed(ctx, tx,
-			`UPDATE rollouts SET revision = $2, state = $3 WHERE id = $1 AND revision = $4`, id, last, state, first-1)
+			`UPDATE rollouts SET revision = $2, state = $3, phase = $4 WHERE id = $1 AND revision = $5`, id, last, state, c.State.Phase, first-1)
 	}
 	if err != nil || n == 1 {
 		return err
@@ -106,26 +107,28 @@ func saveState(ctx context.Context, tx *sql.Tx, c Commit) error {
 }
 
 func insertEvents(ctx context.Context, tx *sql.Tx, all []Event) error {
-	const into = `INSERT INTO events (rollout, revision, at, name, data, effects) VALUES `
+	const into = `INSERT INTO events (` + eventColumns + `) VALUES `
 	bind := func(args []any, e Event) []any {
-		return append(args, e.Rollout, e.Revision, micros(e.At), e.Name, string(e.Data), string(e.Effects))
+		return append(args, e.Rollout, e.Revision, micros(e.At), e.Name, string(e.Data), string(e.Effects), e.Notable)
 	}
-	return inRows(all, `(?, ?, ?, ?, ?, ?)`, bind, func(rows string, args []any) error {
+	return inRows(all, `(?, ?, ?, ?, ?, ?, ?)`, bind, func(rows string, args []any) error {
 		_, err := tx.ExecContext(ctx, into+rows, args...)
 		return err
 	})
 }
 
+const selectRollouts = `SELECT state, revision, created, phase,
+	COALESCE((SELECT i.id FROM incidents i WHERE i.rollout = rollouts.id ORDER BY i.number DESC LIMIT 1), '') FROM rollouts `
+
 func scanRollout(r row) (Rollout, error) {
 	var v Rollout
-	err := r.Scan(jsonColumn{&v.State}, &v.Revision, timeColumn{&v.Created})
+	err := r.Scan(jsonColumn{&v.State}, &v.Revision, timeColumn{&v.Created}, &v.Listed, &v.Incident)
 	return v, err
 }
 
 // Rollout finds a rollout.
 func (s *Store) Rollout(ctx context.Context, id rollout.ID) (Rollout, error) {
-	r, err := one(ctx, s.reader, scanRollout, none("no such rollout"),
-		`SELECT state, revision, created FROM rollouts WHERE id = $1`, id)
+	r, err := one(ctx, s.reader, scanRollout, none("no such rollout"), selectRollouts+`WHERE id = $1`, id)
 	return r, s.fail(err, "find rollout "+string(id))
 }
 
@@ -133,20 +136,6 @@ func (s *Store) Rollout(ctx context.Context, id rollout.ID) (Rollout, error) {
 // is the one that was stored last, whatever the clock said.
 func (s *Store) Rollouts(ctx context.Context, component string, limit int) ([]Rollout, error) {
 	all, err := list(ctx, s.reader, scanRollout,
-		`SELECT state, revision, created FROM rollouts WHERE component = $1 OR $1 = '' ORDER BY number DESC LIMIT $2`,
-		component, atMost(limit))
+		selectRollouts+`WHERE component = $1 OR $1 = '' ORDER BY number DESC LIMIT $2`, component, atMost(limit))
 	return all, s.fail(err, "list rollouts")
-}
-
-func scanEvent(r row) (Event, error) {
-	var e Event
-	err := r.Scan(&e.Rollout, &e.Revision, timeColumn{&e.At}, &e.Name, rawColumn{&e.Data}, rawColumn{&e.Effects})
-	return e, err
-}
-
-// Events lists at most limit events of a rollout with a revision above after, in their order. A limit of 0 means all.
-func (s *Store) Events(ctx context.Context, id rollout.ID, after int64, limit int) ([]Event, error) {
-	all, err := list(ctx, s.reader, scanEvent, `SELECT rollout, revision, at, name, data, effects FROM events
-		WHERE rollout = $1 AND revision > $2 ORDER BY revision LIMIT $3`, id, after, atMost(limit))
-	return all, s.fail(err, "list events of rollout "+string(id))
 }

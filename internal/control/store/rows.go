@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
@@ -104,6 +105,33 @@ type Rollout struct {
 	State    rollout.State
 	Revision int64 // number of events stored
 	Created  time.Time
+	Listed   rollout.Phase // by which lists pick it: that of State, but after a version of before has written it
+	Incident string        // id of the newest incident that it opened; empty: it opened none
+}
+
+// RolloutQuery says which rollouts are wanted. Zero fields ask for nothing.
+type RolloutQuery struct {
+	Component string
+	Version   string          // of the release
+	Active    bool            // only those that have not ended: proposed, running and paused
+	Phases    []rollout.Phase // only those in one of these phases
+	Behind    rollout.ID      // only those that are older than this one, which must be there
+	Limit     int             // so many at most; 0 means all
+}
+
+// Wants tells whether the state is one that is asked for, wherever it stands in the list.
+func (q *RolloutQuery) Wants(s *rollout.State) bool {
+	return (q.Component == "" || s.Release.Component == q.Component) && (q.Version == "" || s.Release.Version == q.Version) && q.WantsPhase(s.Phase)
+}
+
+// WantsPhase is [RolloutQuery.Wants] as far as a phase goes.
+func (q *RolloutQuery) WantsPhase(p rollout.Phase) bool {
+	return (!q.Active || slices.Contains(activePhases(), p)) && (len(q.Phases) == 0 || slices.Contains(q.Phases, p))
+}
+
+// activePhases are those of rollouts that have not ended.
+func activePhases() []rollout.Phase {
+	return []rollout.Phase{rollout.Proposed, rollout.Running, rollout.Paused}
 }
 
 // Event is one stored event of a rollout, with what Step made of it.
@@ -114,7 +142,18 @@ type Event struct {
 	Name     string          // rollout.EncodeEvent
 	Data     json.RawMessage // rollout.EncodeEvent
 	Effects  json.RawMessage // rollout.EncodeEffects
+	Notable  Notable
 }
+
+// Notable is how much an event has to say to people. Events from before it was noted all matter.
+type Notable int64
+
+// How much it is.
+const (
+	Routine Notable = 0 // a lease, a look at the fleet, an outcome that harms nobody
+	Matters Notable = 1 // something was decided, or one of the first hosts was harmed
+	Another Notable = 2 // one more host was harmed, after many
+)
 
 // Lease is a lease and what became of it. There is at most one for each rollout and endpoint; renewing replaces ID and times.
 type Lease struct {
@@ -155,6 +194,8 @@ type Incident struct {
 	Title     string
 	Opened    time.Time
 	Closed    time.Time // zero while open
+	Closer    string    // who closed it
+	Note      string    // and what they said
 }
 
 // Directive is a published directive; a component has only its newest.
@@ -188,6 +229,15 @@ type Commit struct {
 type ReportKey struct {
 	Endpoint fleet.EndpointID
 	Seq      int64
+}
+
+// Sample is how many hosts there were at a time: of a version of a component, or of the whole fleet if both are empty.
+type Sample struct {
+	At        time.Time
+	Component string
+	Version   string
+	Hosts     int64
+	Heard     int64 // of them, lately
 }
 
 // PlanRow is a stored plan.

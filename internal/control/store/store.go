@@ -14,6 +14,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -63,6 +64,7 @@ type Dialect struct {
 type Options struct {
 	Write   *sql.DB // writes go here; a single connection if the database allows one writer
 	Read    *sql.DB // reads go here; may be the same as Write
+	Schema  *sql.DB // the schema is brought up to date here, after which it is not used any more; nil: Write. The caller closes it
 	Dialect Dialect
 	Release func() error // called last on Close; may be nil
 }
@@ -80,10 +82,13 @@ type Store struct {
 	term    int64
 }
 
-// New brings the schema up to date and returns a store. On an error it has closed nothing.
+// New brings the schema up to date, and what the version before has written, and returns a store. On an error it has closed nothing.
 func New(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{writer: o.Write, reader: reader{o.Read, o.Dialect}, dialect: o.Dialect, release: o.Release, queue: newQueue(o.Dialect), bell: &bell{}, decoded: &decoded{}}
-	if err := s.migrate(ctx); err != nil {
+	if err := s.migrate(ctx, cmp.Or(o.Schema, o.Write)); err != nil {
+		return nil, err
+	}
+	if err := s.listAll(ctx); err != nil {
 		return nil, err
 	}
 	if o.Dialect.Alone {

@@ -32,12 +32,8 @@ func (s *Store) PutToken(ctx context.Context, t Token) error {
 
 // TokenByHash finds the token whose secret has this SHA-256 sum, valid or not: the caller looks at Expires and Revoked.
 func (s *Store) TokenByHash(ctx context.Context, hash []byte) (Token, error) {
-	t, err := tokenByHash(ctx, s.reader, hash, "")
+	t, err := one(ctx, s.reader, scanToken, none("no such token"), `SELECT `+tokenColumns+` FROM tokens WHERE hash = $1`, hash)
 	return t, s.fail(err, "find token by its secret")
-}
-
-func tokenByHash(ctx context.Context, q querier, hash []byte, lock string) (Token, error) {
-	return one(ctx, q, scanToken, none("no such token"), `SELECT `+tokenColumns+` FROM tokens WHERE hash = $1 `+lock, hash)
 }
 
 // Tokens lists all tokens in the order of their creation.
@@ -46,7 +42,7 @@ func (s *Store) Tokens(ctx context.Context) ([]Token, error) {
 	return all, s.fail(err, "list tokens")
 }
 
-// RevokeToken ends a token's validity. Revoking it again changes nothing.
+// RevokeToken ends a token's validity, and the sessions that stand for it. Revoking it again changes nothing.
 func (s *Store) RevokeToken(ctx context.Context, id string, at time.Time) error {
 	return s.write(ctx, "revoke token "+id, func(ctx context.Context, tx *sql.Tx) error {
 		n, err := changed(ctx, tx,
@@ -54,33 +50,12 @@ func (s *Store) RevokeToken(ctx context.Context, id string, at time.Time) error 
 		if err == nil && n == 0 {
 			err = none("no such token")
 		}
-		return err
-	})
-}
-
-// UseJoinToken spends one use of the join token whose secret has this SHA-256 sum, and returns the token as it is afterwards. A
-// token that is unknown, of another kind, revoked, expired or used up is a fault.Denied that says which. Of two callers that
-// race for the last use one is denied.
-func (s *Store) UseJoinToken(ctx context.Context, hash []byte, now time.Time) (Token, error) {
-	var t Token
-	err := s.write(ctx, "use join token", func(ctx context.Context, tx *sql.Tx) error {
-		var err error
-		t, err = tokenByHash(ctx, tx, hash, s.dialect.ForUpdate)
-		if fault.KindOf(err) == fault.NotFound {
-			return refusal("it is not one of this server's tokens")
-		}
 		if err != nil {
 			return err
 		}
-		if t, err = t.spend(now); err != nil {
-			return err
-		}
-		return t.keepUses(ctx, tx)
+		_, err = tx.ExecContext(ctx, `DELETE FROM sessions WHERE token = $1`, id)
+		return err
 	})
-	if err != nil {
-		return Token{}, err
-	}
-	return t, nil
 }
 
 // spend takes one use of the token, if it has one.

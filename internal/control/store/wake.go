@@ -26,11 +26,6 @@ func Topics() []string {
 	return []string{WakeReports, WakeLetters, WakeAnswers, WakeRollouts, WakeDirectives, WakeEndpoints, WakeHearings}
 }
 
-// Wake wakes all replicas that listen for a topic, this one too.
-func (s *Store) Wake(ctx context.Context, topic string) error {
-	return s.wakingWrite(ctx, topic, "wake "+topic, func(context.Context, *sql.Tx) error { return nil })
-}
-
 // Listen calls heard for each wake-up of a topic, until ctx ends. It calls it from this goroutine, one call at a time, so heard must not
 // wait for anything. Wake-ups that come close together may be heard as one. Whenever it begins to listen - at first, and each time after
 // the database was away - it calls heard once for every topic, because nobody knows what was missed. Lost says why it is away, and may

@@ -18,6 +18,7 @@ const (
 	OperatorPrefix = "fb_op_"
 	JoinPrefix     = "fb_join_"
 	PeerPrefix     = "fb_peer_"
+	SessionPrefix  = "fb_se_" // of a session, which is no token: nobody but a browser sees it
 )
 
 const (

@@ -121,6 +121,38 @@ func (s *State) Weigh(p Params, slices iter.Seq2[int, *Slice], appeared int) Wei
 	return w
 }
 
+// Comparison is what one signal showed in all comparisons of all classes.
+type Comparison struct {
+	Signal  Signal
+	Exposed Arm
+	Control Arm
+	E       float64 // against the null hypothesis; 1 means none
+}
+
+// Comparisons sums up the signals of which there were comparisons: silence, slowness, goodbyes. For silence E is that of all classes as one test;
+// of the others, of which there is no such test, the average over the classes. What was judged of a stratum alone is in none of them.
+func (s *State) Comparisons(p Params) []Comparison {
+	all := [...]Comparison{
+		{Signal: Silence, E: s.together(p).E}, {Signal: Slow, E: unseen(len(s.Classes))}, {Signal: Goodbye, E: unseen(len(s.Classes))},
+	}
+	for j := range s.Classes {
+		c := &s.Classes[j]
+		for i, test := range []*TwoArm{&c.Silence, &c.Slow, &c.Goodbye} {
+			all[i].Exposed, all[i].Control = all[i].Exposed.Plus(test.Exposed), all[i].Control.Plus(test.Control)
+			if all[i].Signal != Silence {
+				all[i].E += share(j) * test.Evidence()
+			}
+		}
+	}
+	var made []Comparison
+	for _, c := range all {
+		if c.Exposed.Watched > 0 {
+			made = append(made, c)
+		}
+	}
+	return made
+}
+
 // together is the silence of all classes as one test. Each comparison is of hosts of its own, so their e-values may be multiplied.
 func (s *State) together(p Params) Weight {
 	var logs, sums [alternatives]float64

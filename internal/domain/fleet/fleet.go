@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 )
@@ -105,8 +107,8 @@ func Stratum(subject Subject, keys []string) string {
 		if b.Len() > 0 {
 			b.WriteString(", ")
 		}
-		if strings.ContainsAny(value, `,"`) {
-			value = strconv.Quote(value) // or it could pass for several
+		if strings.ContainsFunc(value, odd) {
+			value = strconv.Quote(value)
 		}
 		b.WriteString(key)
 		b.WriteByte(' ')
@@ -117,6 +119,9 @@ func Stratum(subject Subject, keys []string) string {
 	}
 	return b.String()
 }
+
+// odd tells whether a value with such a character must be quoted in a name: it could pass for several, or is no text that everybody can keep.
+func odd(r rune) bool { return r == ',' || r == '"' || r == utf8.RuneError || unicode.IsControl(r) }
 
 // Check lists what is wrong with the selector; path prefixes each problem.
 func (s Selector) Check(path string) []fault.Problem {

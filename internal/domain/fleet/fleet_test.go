@@ -111,7 +111,7 @@ func TestStratum(t *testing.T) {
 func TestStrataAreNotMistaken(t *testing.T) {
 	t.Parallel()
 	keys := []string{"os", "version", "kernel"}
-	words := []string{"", "linux", "linux, version 12", `linux", version "12`, "12", "12, kernel 6.1", `"12"`, "6.1", ", ", ",", `"`, `\"`, " "}
+	words := []string{"", "linux", "linux, version 12", `linux", version "12`, "12", "12, kernel 6.1", `"12"`, "6.1", ", ", ",", `"`, `\"`, " ", "\x00", "\uFFFD", "\xff", `\x00`}
 	seen := map[string]fleet.Selector{}
 	for _, os := range words {
 		for _, version := range words {

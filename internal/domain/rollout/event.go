@@ -200,6 +200,9 @@ const (
 	Late      Outcome = "late"
 )
 
+// Harmful are the outcomes that count against the release.
+func Harmful() []Outcome { return []Outcome{Crashed, Reverted, Silent, Late} }
+
 // Harms tells whether the outcome counts against the release.
 func (o Outcome) Harms() bool {
 	return o == Crashed || o == Reverted || o == Silent || o == Late

@@ -33,6 +33,9 @@ const (
 // Final tells whether no host is exposed from the phase any more, nor from any that follows: a halted rollout can still be rolled back.
 func (p Phase) Final() bool { return p == Halted || p == Tripped || p == RolledBack }
 
+// Ended tells whether it is over, well or not: no host is exposed by the plan any more. Latecomers to a complete rollout still get it.
+func (p Phase) Ended() bool { return p == Complete || p.Final() }
+
 // Recalls tells whether the phase recalls the release.
 func (p Phase) Recalls() bool { return p == Tripped || p == RolledBack }
 

@@ -123,10 +123,10 @@ func windows(t *testing.T, base, target []byte) []byte {
 	t.Helper()
 	var from delta.Source
 	if base != nil {
-		from = delta.SourceOf(base)
+		from = sourceOf(base)
 	}
 	var b bytes.Buffer
-	if err := delta.Make(t.Context(), &b, from, delta.SourceOf(target)); err != nil {
+	if err := delta.Make(t.Context(), &b, from, sourceOf(target)); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -576,4 +576,9 @@ func TestFetchOfASmallFileFallsBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sourceOf is bytes in memory as a source.
+func sourceOf(data []byte) delta.Source {
+	return delta.Source{Bytes: bytes.NewReader(data), Size: int64(len(data)), Digest: release.DigestOf(data)}
 }

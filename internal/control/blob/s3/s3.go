@@ -64,7 +64,8 @@ type Store struct {
 
 // Open opens the store at a location such as s3://bucket/prefix?endpoint=https://s3.example.net&region=eu-1&path_style=true, and looks
 // whether it can be used. Without endpoint it is Amazon's; with one, path_style is true unless it is said to be false. What is wrong
-// with the location is a fault.Invalid, a store that does not answer a fault.Unavailable.
+// with the location is a fault.Invalid, keys that the store does not take are a fault.Denied, a bucket that is not there is a
+// fault.NotFound, and a store that does not answer is a fault.Unavailable.
 func Open(ctx context.Context, location string, o Options) (*Store, error) {
 	place, err := parse(location)
 	if err != nil {
@@ -97,7 +98,29 @@ func Open(ctx context.Context, location string, o Options) (*Store, error) {
 			so.BaseEndpoint = &place.endpoint
 		}
 	})
-	return s, s.failed("open blob store "+s.where, s.layOut(ctx))
+	return s, s.unopened(s.layOut(ctx))
+}
+
+// Check tells what is wrong with a location, without asking anybody: a fault.Invalid.
+func Check(location string) error {
+	_, err := parse(location)
+	return err
+}
+
+// unopened is failed for Open: there a refusal is the mistake of whoever set it up, and waiting does not mend it. Later keys may be changing.
+func (s *Store) unopened(err error) error {
+	failed := s.failed("open blob store "+s.where, err)
+	var api smithy.APIError
+	coded := errors.As(err, &api)
+	switch {
+	case err == nil:
+		return nil
+	case coded && refusing(api.ErrorCode()), !coded && noCredentials(err):
+		return fault.New(fault.Denied, "%w", failed)
+	case coded && api.ErrorCode() == "NoSuchBucket":
+		return fault.New(fault.NotFound, "%w", failed)
+	}
+	return failed
 }
 
 // impatient is the SDK's client, but gives up on a store that says nothing.

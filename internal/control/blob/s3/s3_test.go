@@ -181,13 +181,19 @@ func TestAStoreThatCannotBeUsedSaysSo(t *testing.T) {
 			return false
 		})
 	}
-	for name, endpoint := range map[string]string{
-		"unreachable": gone.URL, "denied": refuse(http.StatusForbidden, "AccessDenied"), "broken": refuse(http.StatusNotImplemented, "NotImplemented"),
-		"silent": refuse(http.StatusBadGateway, ""),
+	for name, test := range map[string]struct {
+		endpoint string
+		want     fault.Kind
+	}{
+		"unreachable": {gone.URL, fault.Unavailable},
+		"broken":      {refuse(http.StatusNotImplemented, "NotImplemented"), fault.Unavailable},
+		"silent":      {refuse(http.StatusBadGateway, ""), fault.Unavailable},
+		"denied":      {refuse(http.StatusForbidden, "AccessDenied"), fault.Denied},
+		"no bucket":   {refuse(http.StatusNotFound, "NoSuchBucket"), fault.NotFound},
 	} {
-		_, err := open(t, c, endpoint)
-		if fault.KindOf(err) != fault.Unavailable || fault.NextOf(err) == "" || !strings.Contains(err.Error(), "s3://blobs/a/prefix") {
-			t.Errorf("%s: got %v (next %q), want unavailable, the place and a next step", name, err, fault.NextOf(err))
+		_, err := open(t, c, test.endpoint)
+		if fault.KindOf(err) != test.want || fault.NextOf(err) == "" || !strings.Contains(err.Error(), "s3://blobs/a/prefix") {
+			t.Errorf("%s: got %v (next %q), want %s, the place and a next step", name, err, fault.NextOf(err), test.want)
 		}
 		for _, leak := range []string{secret, "Signature=", "Credential="} {
 			if err != nil && strings.Contains(err.Error(), leak) {

@@ -26,6 +26,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/control/blob/upload"
 	"github.com/firebreak-dev/firebreak/internal/control/engine"
 	"github.com/firebreak-dev/firebreak/internal/control/ingest"
+	"github.com/firebreak-dev/firebreak/internal/control/live"
 	"github.com/firebreak-dev/firebreak/internal/control/registry"
 	"github.com/firebreak-dev/firebreak/internal/control/repository"
 	"github.com/firebreak-dev/firebreak/internal/control/roots"
@@ -50,6 +51,7 @@ type World struct {
 	Uploads *upload.Desk
 	Fleet   *registry.Registry
 	Log     *Log
+	Handler http.Handler // of the operator port, for who wants to know when all that a request brings with it is done
 
 	t      testing.TB
 	dir    string
@@ -89,9 +91,10 @@ func Open(t testing.TB, change func(*server.Options)) *World {
 	options := server.Options{
 		Tokens: w.Store, Fleet: w.Store, Components: w.Store, Plans: w.Store, Releases: w.Store, Records: w.Store, Engine: w.engine,
 		Freezes: w.engine, Repository: repo, Blobs: w.Blobs, Live: w.Fleet, About: w.about, Web: web.Handler(), Random: rand.Reader,
-		Clock: w.clock, Log: log, Uploads: w.Uploads,
+		Clock: w.clock, Log: log, Uploads: w.Uploads, Fingerprint: "sha256:c0ffee0012345678",
 	}
 	options.Identities = ingest.New(ingest.Options{Store: w.Store, Engine: w.engine, Fleet: w.Fleet, Clock: w.clock, Log: log})
+	w.watched(&options)
 	catalogue := oci.NewCatalogue(w.Store, w.Blobs)
 	options.Catalogue, options.OCI = catalogue, oci.Handler(catalogue, log)
 	options.Garbage = &server.Collector{
@@ -101,11 +104,31 @@ func Open(t testing.TB, change func(*server.Options)) *World {
 	if change != nil {
 		change(&options)
 	}
-	port := httptest.NewServer(w.gated(server.New(options)))
+	w.Handler = w.gated(server.New(options))
+	port := httptest.NewServer(w.Handler)
 	t.Cleanup(port.Close)
 	w.URL = port.URL
 	w.Token = w.Mint(store.Token{Kind: store.OperatorToken, Note: "alice"})
 	return w
+}
+
+// watched lets what goes on be watched. It is looked at in real time: streams are.
+func (w *World) watched(o *server.Options) {
+	desk := live.NewDesk(live.DeskOptions{
+		Rollouts: w.engine, Store: w.Store, Freezes: w.engine.Freezes, Clock: w.clock,
+		Fleet: func(now time.Time) api.FleetState { return server.CountFleet(w.Fleet, "", now) },
+	})
+	hub := live.New(live.Options{
+		Sources: server.Topics(desk, w.engine, w.Store), Every: 50 * time.Millisecond, Beat: 100 * time.Millisecond, Clock: clock.Wall{}, Log: o.Log,
+	})
+	o.Overview, o.Watch = desk.Overview, hub
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	var done sync.WaitGroup
+	done.Go(func() { _ = hub.Run(ctx) }) // it has no errors
+	w.t.Cleanup(func() {
+		cancel()
+		done.Wait()
+	})
 }
 
 func (w *World) repository(keys string, log *slog.Logger) *repository.Repository {

@@ -70,6 +70,12 @@ func Open(ctx context.Context, url string, o Options) (*store.Store, error) {
 	return s, nil
 }
 
+// Check tells what is wrong with a database's URL, without asking anybody: a fault.Invalid.
+func Check(url string) error {
+	_, err := parse(url, Options{}.withDefaults())
+	return err
+}
+
 // nameOf is what people call the database, without user and password.
 func nameOf(config *pgx.ConnConfig) string {
 	host := config.Host
@@ -108,8 +114,7 @@ func parse(url string, o Options) (*pgx.ConnConfig, error) {
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 func open(ctx context.Context, config *pgx.ConnConfig, o Options) (*store.Store, error) {
-	// Two more: taking or renewing the lead waits for no writer, nor does bringing the schema up to date, which holds one for its lock.
-	write := pool(config, o.Writers+2)
+	write := pool(config, o.Writers+1) // one more: taking or renewing the lead waits for no writer
 	read := pool(config, o.Readers)
 	s, err := build(ctx, config, write, read, o)
 	if err != nil {
@@ -127,7 +132,12 @@ func build(ctx context.Context, config *pgx.ConnConfig, write, read *sql.DB, o O
 	if err = suits(ctx, write, dialect); err != nil {
 		return nil, err
 	}
-	return store.New(ctx, store.Options{Write: write, Read: read, Dialect: dialect})
+	schema := pool(config, 1) // of its own: migrations change settings of their connection
+	s, err := store.New(ctx, store.Options{Write: write, Read: read, Schema: schema, Dialect: dialect})
+	if closing := schema.Close(); err == nil && closing != nil {
+		return nil, fmt.Errorf("close the connection for the schema: %w", closing)
+	}
+	return s, err
 }
 
 // pool makes a pool of at most size connections, which stay open for a while.
@@ -144,7 +154,8 @@ func newDialect(config *pgx.ConnConfig, o Options) (store.Dialect, error) {
 	if err != nil {
 		return store.Dialect{}, err
 	}
-	turn, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60), lock.WithUnlockTimeout(1, 5))
+	// Another replica that builds indexes of large tables may take hours.
+	turn, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 24*3600), lock.WithUnlockTimeout(1, 5))
 	if err != nil {
 		return store.Dialect{}, err
 	}

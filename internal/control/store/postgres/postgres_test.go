@@ -46,4 +46,14 @@ func TestOldHearings(t *testing.T) {
 	})
 }
 
+func TestOldRollouts(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Shared(t)
+	url := server.Database(t)
+	storetest.OldRollouts(t, openAt(t, url, postgres.Options{}), func(statement string) { server.Exec(t, nameIn(url), statement) })
+}
+
 func BenchmarkEnrol(b *testing.B) { storetest.BenchmarkEnrol(b, open) }
+
+// BenchmarkLooks measures what people look at of a rollout with a million events.
+func BenchmarkLooks(b *testing.B) { storetest.BenchmarkLooks(b, open) }

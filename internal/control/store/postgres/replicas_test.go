@@ -227,17 +227,17 @@ func TestWakesAnotherReplica(t *testing.T) {
 	p := newProxy(t, postgrestest.Shared(t).Address())
 	near := openAt(t, url, postgres.Options{})
 	far := openAt(t, postgrestest.URL(p.address(), nameIn(url)), postgres.Options{})
-	heard := storetest.Listen(t, far, store.WakeReports)
-	if err := near.Wake(t.Context(), store.WakeReports); err != nil {
+	heard := storetest.Listen(t, far, store.WakeHearings)
+	if err := near.AddHearings(t.Context(), "near", time.Unix(7, 0), nil); err != nil {
 		t.Fatal(err)
 	}
-	storetest.Hear(t, heard, store.WakeReports)
+	storetest.Hear(t, heard, store.WakeHearings)
 	p.cut()
-	storetest.Hear(t, heard, store.WakeReports) // it is back
-	if err := near.Wake(t.Context(), store.WakeReports); err != nil {
+	storetest.Hear(t, heard, store.WakeHearings) // it is back
+	if err := near.AddHearings(t.Context(), "near", time.Unix(7, 0), nil); err != nil {
 		t.Fatal(err)
 	}
-	storetest.Hear(t, heard, store.WakeReports)
+	storetest.Hear(t, heard, store.WakeHearings)
 }
 
 // nameIn is the database's name in a URL.

@@ -42,6 +42,7 @@ func BenchmarkLeases(b *testing.B)  { storetest.BenchmarkLeases(b, open) }
 func BenchmarkTouch(b *testing.B)   { storetest.BenchmarkTouch(b, open) }
 func BenchmarkAlone(b *testing.B)   { storetest.BenchmarkAlone(b, open) }
 func BenchmarkEnrol(b *testing.B)   { storetest.BenchmarkEnrol(b, open) }
+func BenchmarkLooks(b *testing.B)   { storetest.BenchmarkLooks(b, open) }
 
 func TestReopenKeepsEverything(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/firebreak-dev/firebreak/internal/control/store"
+	"github.com/firebreak-dev/firebreak/internal/control/store/sqlite"
+	"github.com/firebreak-dev/firebreak/internal/control/store/storetest"
 	"github.com/firebreak-dev/firebreak/internal/domain/fleet"
 	"github.com/firebreak-dev/firebreak/internal/domain/rollout"
 )
@@ -124,7 +127,75 @@ func worksOn(t *testing.T, s *store.Store) {
 	if all, last, err := s.ChangedEndpoints(t.Context(), 3, 0); len(all) != 1 || last != 4 || err != nil {
 		t.Errorf("got %+v up to %d, %v, want the new endpoint as change 4", all, last, err)
 	}
-	if _, err := s.UseJoinToken(t.Context(), []byte{1}, time.Unix(7, 0)); err != nil {
+	if _, _, err := s.Join(t.Context(), []byte{1}, time.Unix(7, 0), store.Endpoint{ID: "ep-5"}); err != nil {
 		t.Errorf("got %v, want the token to be good", err)
 	}
+}
+
+// Rollouts from before there were lists are listed when the database is opened, however many they are, and whatever is in them.
+func TestRolloutsOfTheVersionBeforeAreListed(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "firebreak.db")
+	s, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Fill(t, s)
+	want := phasesOf(t, s)
+	if len(want) == 0 {
+		t.Fatal("there are no rollouts")
+	}
+	if err = s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const more = 300
+	execute(t, path, `UPDATE rollouts SET phase = '', version = ''`)
+	for i := range more {
+		execute(t, path, fmt.Sprintf(`INSERT INTO rollouts (id, component, revision, created, state)
+			VALUES ('old%d', 'c', 1, 1, '{"phase":"halted","reason":"a\u0000b","release":{"version":"v%d"}}')`, i, i))
+	}
+	execute(t, path, `INSERT INTO rollouts (id, component, revision, created, state) VALUES ('odd', 'c', 1, 1, 'not json')`)
+	s = openAt(t, path)
+	want[rollout.Halted] += more
+	want[rollout.None]++ // which nobody can read
+	if got := phasesOf(t, s); !cmp.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	found, err := s.FindRollouts(t.Context(), store.RolloutQuery{Version: "v299", Phases: []rollout.Phase{rollout.Halted}})
+	if err == nil || len(found) != 0 {
+		t.Errorf("got %d, %v, want the error of the one that nobody can read", len(found), err)
+	}
+	execute(t, path, `DELETE FROM rollouts WHERE id = 'odd'`)
+	found, err = s.FindRollouts(t.Context(), store.RolloutQuery{Version: "v299", Phases: []rollout.Phase{rollout.Halted}})
+	if err != nil || len(found) != 1 || found[0].Listed != rollout.Halted || found[0].State.Reason != "a\x00b" {
+		t.Errorf("got %+v, %v, want one that is listed as halted", found, err)
+	}
+}
+
+func TestOldRollouts(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "firebreak.db")
+	storetest.OldRollouts(t, openAt(t, path), func(statement string) { execute(t, path, statement) })
+}
+
+// execute runs a statement past the store.
+func execute(t *testing.T, path, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err = db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func phasesOf(t *testing.T, s *store.Store) map[rollout.Phase]int64 {
+	t.Helper()
+	phases, err := s.RolloutPhases(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return phases
 }

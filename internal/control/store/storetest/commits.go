@@ -66,7 +66,7 @@ func commitMany(t *testing.T, s *store.Store) {
 		}
 		ok(t, s.Commit(t.Context(), c))
 		got := must[store.Rollout](t)(s.Rollout(t.Context(), "r1"))
-		same(t, got, store.Rollout{State: c.State, Revision: revisions[1], Created: after(time.Second)})
+		same(t, got, store.Rollout{State: c.State, Revision: revisions[1], Created: after(time.Second), Listed: c.State.Phase})
 	}
 	same(t, must[[]store.Event](t)(s.Events(t.Context(), "r1", 0, 0)), batch("r1", 1, 700).Events)
 	same(t, len(must[[]store.Lease](t)(s.Leases(t.Context(), "r1"))), 700)

@@ -124,7 +124,7 @@ func endpointFuture(t *testing.T, s *store.Store) {
 	want := endpoint("ep-1")
 	ok(t, s.PutEndpoint(t.Context(), want))
 	future := now.AddDate(100, 0, 0)
-	ok(t, s.TouchEndpoints(t.Context(), map[fleet.EndpointID]time.Time{"ep-1": future}))
+	touch(t, s, "ep-1", future)
 	want.Boot, want.LastSeen = "b", after(time.Hour)
 	ok(t, s.SaveEndpoint(t.Context(), want))
 	want.LastSeen = future
@@ -170,7 +170,7 @@ func endpointChanges(t *testing.T, s *store.Store) {
 	}
 	ids, last := changes(t, s, 0, 2)
 	same(t, ids, []fleet.EndpointID{"ep-3", "ep-1", "ep-2"})
-	ok(t, s.TouchEndpoints(t.Context(), map[fleet.EndpointID]time.Time{"ep-3": after(time.Hour)}))
+	touch(t, s, "ep-3", after(time.Hour))
 	must[int64](t)(s.AddReports(t.Context(), "ep-3", now, reports(1)))
 	ids, _ = changes(t, s, last, 0)
 	same(t, ids, nil)
@@ -293,25 +293,43 @@ func endpointPages(t *testing.T, s *store.Store) {
 	same(t, len(must[[]store.Endpoint](t)(s.Endpoints(t.Context(), "", 0))), 5)
 }
 
+// touch says when an endpoint was heard.
+func touch(t testing.TB, s *store.Store, id fleet.EndpointID, at time.Time) {
+	t.Helper()
+	number := must[store.Endpoint](t)(s.Endpoint(t.Context(), id)).Number
+	ok(t, s.Touch(t.Context(), []store.Seen{{Number: number, At: at}}))
+}
+
 func endpointTouched(t *testing.T, s *store.Store) {
 	ok(t, s.PutEndpoint(t.Context(), endpoint("ep-1")))
 	for _, at := range []time.Time{after(time.Hour), after(time.Minute)} {
-		ok(t, s.TouchEndpoints(t.Context(), map[fleet.EndpointID]time.Time{"ep-1": at, "ep-unknown": at}))
+		touch(t, s, "ep-1", at)
 	}
 	same(t, must[store.Endpoint](t)(s.Endpoint(t.Context(), "ep-1")).LastSeen, after(time.Hour))
 	ok(t, s.SaveEndpoint(t.Context(), endpoint("ep-1"))) // LastSeen not set
 	same(t, must[store.Endpoint](t)(s.Endpoint(t.Context(), "ep-1")).LastSeen, after(time.Hour))
-	ok(t, s.TouchEndpoints(t.Context(), nil))
 }
 
 func endpointManyTouched(t *testing.T, s *store.Store) {
-	ok(t, s.PutEndpoint(t.Context(), endpoint("ep-1199")))
-	seen := map[fleet.EndpointID]time.Time{}
-	for i := range 1200 {
-		seen[fleet.EndpointID(fmt.Sprintf("ep-%04d", i))] = after(time.Second)
+	const many = 1200 // more than are written at once
+	seen := make([]store.Seen, many)
+	var joining sync.WaitGroup
+	for i := range seen {
+		joining.Go(func() {
+			number, err := s.Enrol(t.Context(), endpoint(fleet.EndpointID(fmt.Sprintf("ep-%04d", i))))
+			if err != nil {
+				t.Error(err)
+			}
+			seen[i] = store.Seen{Number: number, At: after(time.Second)}
+		})
 	}
-	ok(t, s.TouchEndpoints(t.Context(), seen))
-	same(t, must[store.Endpoint](t)(s.Endpoint(t.Context(), "ep-1199")).LastSeen, after(time.Second))
+	joining.Wait()
+	ok(t, s.Touch(t.Context(), seen))
+	all := must[[]store.Endpoint](t)(s.Endpoints(t.Context(), "", 0))
+	same(t, len(all), many)
+	for _, e := range all {
+		same(t, e.LastSeen, after(time.Second))
+	}
 }
 
 func endpointEnds(t *testing.T, s *store.Store) {

@@ -25,4 +25,7 @@ func Fill(t testing.TB, s *store.Store) {
 	ok(t, s.PutDirective(ctx, directive("sensor-content", 3)))
 	must[[]byte](t)(s.ClaimAnswer(ctx, store.Keyed{Token: "t1", Key: "k1", Sum: []byte{1}, At: now}))
 	ok(t, s.PutDelta(ctx, store.Delta{Artifact: digest("a"), Base: digest("b"), Form: "f", Blob: digest("c"), Size: 5}))
+	ok(t, s.PutSession(ctx, session("s1", "t1"), nil))
+	ok(t, s.AddAudit(ctx, deed(1, "alice", "halt", "rollout r1")))
+	ok(t, s.AddSamples(ctx, []store.Sample{sample(0, "sensor-content", "v2", 3)}))
 }

@@ -15,7 +15,8 @@ func incidentTests() []test {
 		{"recall/is made once by component and manifest", recallOnce},
 		{"recall/by component in their order", recallOrder},
 		{"incident/is opened once and listed newest first", incidentOpened},
-		{"incident/closing keeps the first time", incidentClosed},
+		{"incident/closing keeps the first word", incidentClosed},
+		{"incident/open ones are listed alone", incidentsOpen},
 	}
 }
 
@@ -81,9 +82,18 @@ func incidentOpened(t *testing.T, s *store.Store) {
 func incidentClosed(t *testing.T, s *store.Store) {
 	want := incident("r1", "i1")
 	opened(t, s, want)
-	ok(t, s.CloseIncident(t.Context(), "i1", after(time.Minute)))
-	ok(t, s.CloseIncident(t.Context(), "i1", after(time.Hour)))
-	want.Closed = after(time.Minute)
+	ok(t, s.CloseIncident(t.Context(), "i1", "alice", "it's \"done\"; DROP TABLE incidents\x00", after(time.Minute)))
+	ok(t, s.CloseIncident(t.Context(), "i1", "bob", "again", after(time.Hour)))
+	want.Closed, want.Closer, want.Note = after(time.Minute), "alice", "it's \"done\"; DROP TABLE incidents\uFFFD"
+	same(t, must[[]store.NumberedIncident](t)(s.IncidentsPage(t.Context(), 0, 0))[0].Incident, *want)
 	same(t, must[store.Incident](t)(s.Incident(t.Context(), "i1")), *want)
-	refused(t, s.CloseIncident(t.Context(), "i9", now), fault.NotFound)
+	refused(t, s.CloseIncident(t.Context(), "i9", "alice", "", now), fault.NotFound)
+}
+
+func incidentsOpen(t *testing.T, s *store.Store) {
+	first, second, third := incident("r1", "i1"), incident("r1", "i2"), incident("r1", "i3")
+	opened(t, s, first, second, third)
+	ok(t, s.CloseIncident(t.Context(), "i2", "alice", "", after(time.Hour)))
+	same(t, must[[]store.Incident](t)(s.OpenIncidents(t.Context(), 0)), []store.Incident{*third, *first})
+	same(t, must[[]store.Incident](t)(s.OpenIncidents(t.Context(), 1)), []store.Incident{*third})
 }

@@ -147,7 +147,7 @@ func leaderFenced(t *testing.T, s *store.Store) {
 		"setting":   func() error { return old.PutSetting(t.Context(), "k", "late") },
 		"commit":    func() error { return old.Commit(t.Context(), commit("r1", 2)) },
 		"directive": func() error { return old.PutDirective(t.Context(), directive("a", 1)) },
-		"incident":  func() error { return old.CloseIncident(t.Context(), "i1", now) },
+		"incident":  func() error { return old.CloseIncident(t.Context(), "i1", "alice", "", now) },
 		"report":    func() error { return old.MarkTaken(t.Context(), store.ReportKey{Endpoint: "ep-1", Seq: 1}) },
 		"component": func() error { return old.PutComponent(t.Context(), component("a")) },
 		"plan":      func() error { return old.PutPlan(t.Context(), somePlan("careful"), now) },

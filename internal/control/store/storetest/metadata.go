@@ -68,12 +68,10 @@ func releaseComesBack(t *testing.T, s *store.Store) {
 	a1, a2, b1 := published("a", "v9", 1), published("a", "v10", 2), published("b", "v1", 1)
 	ok(t, s.SaveMetadata(t.Context(), nil, []release.Published{b1, a1, a2}))
 	same(t, must[release.Published](t)(s.Release(t.Context(), "a", "v9")), a1)
-	same(t, must[release.Published](t)(s.ReleaseByManifest(t.Context(), a2.Digest)), a2)
+	same(t, must[release.Published](t)(s.Release(t.Context(), "a", "v10")), a2)
 	same(t, must[[]release.Published](t)(s.Releases(t.Context(), "a")), []release.Published{a2, a1})
 	same(t, must[[]release.Published](t)(s.Releases(t.Context(), "")), []release.Published{a2, a1, b1})
 	_, err := s.Release(t.Context(), "b", "v9")
-	refused(t, err, fault.NotFound)
-	_, err = s.ReleaseByManifest(t.Context(), digest("never"))
 	refused(t, err, fault.NotFound)
 }
 

@@ -21,14 +21,13 @@ func rolloutTests() []test {
 		{"lease/what a host says may be no text", leaseForeignText},
 		{"lease/one for each rollout and endpoint", leaseReplaced},
 		{"lease/pages have no gap and no overlap", leasePages},
-		{"lease/pending ones of all rollouts by deadline", leasePending},
 	}
 }
 
 func rolloutComesBack(t *testing.T, s *store.Store) {
 	ok(t, s.Commit(t.Context(), commit("r1", 1)))
 	ok(t, s.Commit(t.Context(), commit("r1", 2)))
-	want := store.Rollout{State: commit("r1", 2).State, Revision: 2, Created: after(time.Second)}
+	want := store.Rollout{State: commit("r1", 2).State, Revision: 2, Created: after(time.Second), Listed: rollout.Running}
 	same(t, must[store.Rollout](t)(s.Rollout(t.Context(), "r1")), want)
 	_, err := s.Rollout(t.Context(), "r2")
 	refused(t, err, fault.NotFound)
@@ -108,6 +107,11 @@ func leaseReplaced(t *testing.T, s *store.Store) {
 	grant(t, s, 1, other)
 	same(t, must[[]store.Lease](t)(s.Leases(t.Context(), "r1")), []store.Lease{*lease("r1", "ep-0"), *renewed})
 	same(t, must[[]store.Lease](t)(s.LeasesOfEndpoint(t.Context(), "ep-1")), []store.Lease{*renewed, *other})
+	newest := must[[]store.Lease](t)(s.NewestLeases(t.Context(), "ep-1", 0))
+	if len(newest) != 2 || newest[0].Issued.Before(newest[1].Issued) {
+		t.Errorf("got %+v, want both leases, the newest first", newest)
+	}
+	same(t, must[[]store.Lease](t)(s.NewestLeases(t.Context(), "ep-1", 1)), newest[:1])
 	same(t, must[[]store.Lease](t)(s.Leases(t.Context(), "r9")), nil)
 }
 
@@ -129,13 +133,4 @@ func leasePages(t *testing.T, s *store.Store) {
 	}
 	same(t, got, []fleet.EndpointID{"ep-0", "ep-1", "ep-2", "ep-3", "ep-4"})
 	same(t, len(must[[]store.Lease](t)(s.LeasesPage(t.Context(), "r1", "ep-0", 0))), 4)
-}
-
-func leasePending(t *testing.T, s *store.Store) {
-	late, soon, known := lease("r1", "ep-1"), lease("r2", "ep-2"), lease("r1", "ep-3")
-	soon.Deadline, known.Outcome = after(time.Minute), rollout.Silent
-	grant(t, s, 1, late)
-	grant(t, s, 1, soon)
-	grant(t, s, 2, known)
-	same(t, must[[]store.Lease](t)(s.PendingLeases(t.Context())), []store.Lease{*soon, *late})
 }

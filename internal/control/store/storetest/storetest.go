@@ -30,9 +30,9 @@ type test struct {
 // Run runs the whole suite, each case on a store of its own.
 func Run(t *testing.T, open Open) {
 	groups := [][]test{
-		tokenTests(), endpointTests(), componentTests(), metadataTests(), rolloutTests(), commitTests(),
+		tokenTests(), sessionTests(), auditTests(), endpointTests(), componentTests(), metadataTests(), rolloutTests(), commitTests(),
 		incidentTests(), directiveTests(), reportTests(), deltaTests(), hearingTests(),
-		leaderTests(), letterTests(), wakeTests(), answerTests(),
+		lookTests(), leaderTests(), letterTests(), wakeTests(), answerTests(),
 	}
 	for _, group := range groups {
 		for _, c := range group {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"crypto/rand"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,15 +60,24 @@ func tokenRevoked(t *testing.T, s *store.Store) {
 	refused(t, s.RevokeToken(t.Context(), "t9", now), fault.NotFound)
 }
 
+// use joins a new endpoint with a token.
+func use(t testing.TB, s *store.Store, tok store.Token) (store.Token, error) {
+	t.Helper()
+	got, _, err := s.Join(t.Context(), tok.Hash, now, endpoint(fleet.EndpointID(rand.Text())))
+	return got, err
+}
+
 func joinTokenCountsDown(t *testing.T, s *store.Store) {
 	tok := token("t1")
 	tok.Left = 2
 	ok(t, s.PutToken(t.Context(), tok))
 	for _, left := range []int64{1, 0} {
 		tok.Left = left
-		same(t, must[store.Token](t)(s.UseJoinToken(t.Context(), tok.Hash, now)), tok)
+		got, err := use(t, s, tok)
+		ok(t, err)
+		same(t, got, tok)
 	}
-	got, err := s.UseJoinToken(t.Context(), tok.Hash, now)
+	got, err := use(t, s, tok)
 	refused(t, err, fault.Denied)
 	same(t, got, store.Token{})
 	same(t, must[store.Token](t)(s.TokenByHash(t.Context(), tok.Hash)), tok)
@@ -76,7 +86,9 @@ func joinTokenCountsDown(t *testing.T, s *store.Store) {
 func joinTokenUnlimited(t *testing.T, s *store.Store) {
 	ok(t, s.PutToken(t.Context(), token("t1")))
 	for range 3 {
-		same(t, must[store.Token](t)(s.UseJoinToken(t.Context(), token("t1").Hash, now)), token("t1"))
+		got, err := use(t, s, token("t1"))
+		ok(t, err)
+		same(t, got, token("t1"))
 	}
 }
 
@@ -91,7 +103,7 @@ func joinTokenReasons(t *testing.T, s *store.Store) {
 	}
 	reasons := map[string]bool{}
 	for _, tok := range []store.Token{operator, revoked, expired, used, token("unknown")} {
-		_, err := s.UseJoinToken(t.Context(), tok.Hash, now)
+		_, err := use(t, s, tok)
 		refused(t, err, fault.Denied)
 		if err != nil {
 			reasons[err.Error()] = true
@@ -110,7 +122,7 @@ func joinTokenRace(t *testing.T, s *store.Store) {
 	var racers sync.WaitGroup
 	for range 8 {
 		racers.Go(func() {
-			if _, err := s.UseJoinToken(t.Context(), tok.Hash, now); err == nil {
+			if _, err := use(t, s, tok); err == nil {
 				joined.Add(1)
 			} else {
 				refused(t, err, fault.Denied)

@@ -56,27 +56,28 @@ func Hear(t testing.TB, heard <-chan string, want string) {
 // nothing checks that nothing was heard: all that came before is heard before this wake-up.
 func nothing(t testing.TB, s *store.Store, heard <-chan string) {
 	t.Helper()
-	ok(t, s.Wake(t.Context(), store.WakeHearings))
+	ok(t, s.AddHearings(t.Context(), "nobody", now, nil))
 	if got := <-heard; got != store.WakeHearings {
 		t.Errorf("got %q heard, want nothing", got)
 	}
 }
 
 func wakeHeard(t *testing.T, s *store.Store) {
+	ok(t, s.PutEndpoint(t.Context(), endpoint("ep-1")))
 	one := Listen(t, s, store.WakeReports, store.WakeLetters, store.WakeHearings)
 	other := Listen(t, s, store.WakeLetters, store.WakeHearings)
-	ok(t, s.Wake(t.Context(), store.WakeReports))
+	must[int64](t)(s.AddReports(t.Context(), "ep-1", now, reports(1)))
 	Hear(t, one, store.WakeReports)
 	nothing(t, s, other)
 	Hear(t, one, store.WakeHearings)
-	ok(t, s.Wake(t.Context(), store.WakeLetters))
+	must[[]int64](t)(s.Ask(t.Context(), store.Letter{}))
 	Hear(t, one, store.WakeLetters)
 	Hear(t, other, store.WakeLetters)
 }
 
 func wakeAtFirst(t *testing.T, s *store.Store) {
-	ok(t, s.Wake(t.Context(), store.WakeRollouts)) // nobody listens
-	Listen(t, s, store.Topics()...)                // hears all of them
+	ok(t, s.AddHearings(t.Context(), "nobody", now, nil)) // and nobody listens
+	Listen(t, s, store.Topics()...)                       // hears all of them
 }
 
 func wakeAfterCommit(t *testing.T, s *store.Store) {

@@ -15,6 +15,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/disk/disktest"
 	"github.com/firebreak-dev/firebreak/internal/endpoint/installer"
+	"github.com/firebreak-dev/firebreak/internal/fulltest"
 )
 
 // World is one empty place to install to, and the consumer's view of it.
@@ -321,6 +322,9 @@ func everyChange(t *testing.T, f disktest.Fault, newWorld func(t *testing.T) Wor
 	for _, was := range []string{"", "1"} {
 		for name, act := range acts() {
 			t.Run(fmt.Sprintf("%s from %q", name, was), func(t *testing.T) {
+				if name != "there and back" || was == "" { // which activates and reverts
+					fulltest.Only(t)
+				}
 				disktest.Enumerate(t, f, func(t *testing.T, fsys *disktest.Faulty) {
 					strike(t, place{newWorld(t)}, fsys, was, act)
 				})

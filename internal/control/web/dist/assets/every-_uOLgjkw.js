@@ -1,0 +1,1 @@
+import{ot as e}from"./index-DIjbCVFc.js";function t(t,n){e(()=>{if(t===null)return;let e=setInterval(()=>{document.hidden||n()},t);return()=>clearInterval(e)},[t,n])}export{t};

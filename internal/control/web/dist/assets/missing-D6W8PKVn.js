@@ -1,0 +1,1 @@
+import{I as e,N as t,_ as n,a as r}from"./index-DIjbCVFc.js";function i(){return t(r,{title:`Not found`,children:t(n,{title:`There is no page ${e.value.path}`,children:[`It may have been a link of another version. `,t(`a`,{href:`/`,children:`Go to the overview`}),`.`]})})}export{i as default};

@@ -1,0 +1,1 @@
+import{tt as e}from"./index-DIjbCVFc.js";function t(t){let n=t.waiting.text.trim();return n===``?t.phase===`running`?`It exposes hosts now.`:``:t.phase===`running`?e(n.startsWith(`for `)?`It waits ${n}`:`It waits: ${n}`):e(n)}export{t};
