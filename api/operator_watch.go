@@ -45,7 +45,7 @@ type FleetState struct {
 	Endpoints int64            `json:"endpoints"`
 	Heard     int64            `json:"heard"`           // in the last 15 minutes
 	Silent    int64            `json:"silent"`          // not heard in the last 15 minutes
-	Refusing  int64            `json:"refusing"`        // keep a release in quarantine: they were harmed by it, or its preflight said no
+	Refusing  int64            `json:"refusing"`        // do not try some release at present: it harmed them, its preflight said no, or it was recalled while they prepared it
 	AtRisk    int64            `json:"at_risk"`         // would not survive a panic in every boot: they miss panic-reboot, guard, guard-enabled or good, so that only a person brings them back
 	Versions  []VersionCount   `json:"versions"`        // by component, then the most hosts first; at most 20 of a component and one that sums up the rest
 	Lacks     map[string]int64 `json:"lacks,omitempty"` // how many hosts miss each word of posture; those that have not said it miss all
