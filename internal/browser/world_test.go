@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,11 +16,11 @@ import (
 	"github.com/firebreak-dev/firebreak/client"
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/domain/evidence"
-	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/domain/trust"
 	"github.com/firebreak-dev/firebreak/internal/publisher"
+	"github.com/firebreak-dev/firebreak/internal/publisher/publishertest"
 )
 
 var components = []string{"sensor-content", "edge-config"}
@@ -114,7 +113,7 @@ func (w *world) found(t *testing.T) (err error) {
 	if err != nil {
 		return err
 	}
-	if w.publisher, err = publisher.New(publisher.Options{Keyring: ring, Server: wire{w.client}, Clock: clock.Wall{}, Random: rand.Reader}); err != nil {
+	if w.publisher, err = publisher.New(publisher.Options{Keyring: ring, Server: publishertest.Wire{Client: w.client}, Clock: clock.Wall{}, Random: rand.Reader}); err != nil {
 		return err
 	}
 	if _, err = w.publisher.Init(ctx, publisher.InitOptions{Components: parts}); err != nil {
@@ -157,52 +156,4 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// wire is the operators' client as publishers see it.
-type wire struct{ c *client.Client }
-
-func inHouse(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fault.New(fault.Kind(client.KindOf(err)), "%w", err)
-}
-
-func (w wire) Online(ctx context.Context) (api.OnlineKeys, error) {
-	keys, err := w.c.OnlineKeys(ctx)
-	return keys, inHouse(err)
-}
-
-func (w wire) MetadataFile(ctx context.Context, name string) ([]byte, error) {
-	data, err := w.c.MetadataFile(ctx, name)
-	return data, inHouse(err)
-}
-
-func (w wire) Submit(ctx context.Context, role string, metadata []byte) (api.Submission, error) {
-	s, err := w.c.SubmitMetadata(ctx, role, metadata)
-	return s, inHouse(err)
-}
-
-func (w wire) Pending(ctx context.Context) ([]api.PendingMetadata, error) {
-	all, err := w.c.PendingMetadata(ctx)
-	return all, inHouse(err)
-}
-
-func (w wire) HasBlob(ctx context.Context, digest release.Digest) (bool, error) {
-	has, err := w.c.HasBlob(ctx, string(digest))
-	return has, inHouse(err)
-}
-
-func (w wire) Upload(ctx context.Context, digest release.Digest, size int64, r io.Reader) error {
-	return inHouse(w.c.UploadBlob(ctx, string(digest), size, r, nil))
-}
-
-func (w wire) PutDelta(ctx context.Context, artifact release.Digest, d api.Delta) error {
-	return inHouse(w.c.PutDelta(ctx, string(artifact), d))
-}
-
-func (w wire) Blob(ctx context.Context, digest release.Digest) (io.ReadCloser, error) {
-	body, err := w.c.Blob(ctx, string(digest))
-	return body, inHouse(err)
 }

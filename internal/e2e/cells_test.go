@@ -18,6 +18,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/fulltest"
 	"github.com/firebreak-dev/firebreak/internal/publisher"
+	"github.com/firebreak-dev/firebreak/internal/publisher/publishertest"
 )
 
 // cell is a control plane among others, with its hosts.
@@ -116,7 +117,7 @@ func rollIn(t *testing.T, all map[string]*cell, first, version, text string, of 
 	ids := map[string]string{}
 	for name, c := range all {
 		if name != first {
-			copied, err := c.publisher.Copy(t.Context(), publisher.Server(wire{all[first].client}), sensor, version)
+			copied, err := c.publisher.Copy(t.Context(), publisher.Server(publishertest.Wire{Client: all[first].client}), sensor, version)
 			if err != nil || copied.Digest != published.Digest {
 				t.Fatalf("copy to %s: got manifest %s, error %v, want %s", name, copied.Digest, err, published.Digest)
 			}

@@ -24,11 +24,11 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/clock"
 	"github.com/firebreak-dev/firebreak/internal/control/app"
 	"github.com/firebreak-dev/firebreak/internal/domain/breaker"
-	"github.com/firebreak-dev/firebreak/internal/domain/fault"
 	"github.com/firebreak-dev/firebreak/internal/domain/plan"
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/fulltest"
 	"github.com/firebreak-dev/firebreak/internal/publisher"
+	"github.com/firebreak-dev/firebreak/internal/publisher/publishertest"
 )
 
 // TestMain lets the test's own binary be a control plane that can be killed.
@@ -195,7 +195,7 @@ func (p *plane) owner(dir string) *publisher.Publisher {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	owner, err := publisher.New(publisher.Options{Keyring: ring, Server: wire{p.client}, Clock: clock.Wall{}, Random: rand.Reader})
+	owner, err := publisher.New(publisher.Options{Keyring: ring, Server: publishertest.Wire{Client: p.client}, Clock: clock.Wall{}, Random: rand.Reader})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -404,52 +404,4 @@ func (p *plane) lease(id, endpoint string) api.LeaseStatus {
 		}
 	}
 	return api.LeaseStatus{}
-}
-
-// wire is the operators' client as publishers see it.
-type wire struct{ c *client.Client }
-
-func inHouse(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fault.New(fault.Kind(client.KindOf(err)), "%w", err)
-}
-
-func (w wire) Online(ctx context.Context) (api.OnlineKeys, error) {
-	keys, err := w.c.OnlineKeys(ctx)
-	return keys, inHouse(err)
-}
-
-func (w wire) MetadataFile(ctx context.Context, name string) ([]byte, error) {
-	data, err := w.c.MetadataFile(ctx, name)
-	return data, inHouse(err)
-}
-
-func (w wire) Submit(ctx context.Context, role string, metadata []byte) (api.Submission, error) {
-	s, err := w.c.SubmitMetadata(ctx, role, metadata)
-	return s, inHouse(err)
-}
-
-func (w wire) Pending(ctx context.Context) ([]api.PendingMetadata, error) {
-	all, err := w.c.PendingMetadata(ctx)
-	return all, inHouse(err)
-}
-
-func (w wire) HasBlob(ctx context.Context, digest release.Digest) (bool, error) {
-	has, err := w.c.HasBlob(ctx, string(digest))
-	return has, inHouse(err)
-}
-
-func (w wire) Upload(ctx context.Context, digest release.Digest, size int64, r io.Reader) error {
-	return inHouse(w.c.UploadBlob(ctx, string(digest), size, r, nil))
-}
-
-func (w wire) PutDelta(ctx context.Context, artifact release.Digest, d api.Delta) error {
-	return inHouse(w.c.PutDelta(ctx, string(artifact), d))
-}
-
-func (w wire) Blob(ctx context.Context, digest release.Digest) (io.ReadCloser, error) {
-	body, err := w.c.Blob(ctx, string(digest))
-	return body, inHouse(err)
 }

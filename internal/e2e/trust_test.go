@@ -18,6 +18,7 @@ import (
 	"github.com/firebreak-dev/firebreak/internal/domain/release"
 	"github.com/firebreak-dev/firebreak/internal/domain/trust"
 	"github.com/firebreak-dev/firebreak/internal/publisher"
+	"github.com/firebreak-dev/firebreak/internal/publisher/publishertest"
 )
 
 // director is the key of the control plane itself: whoever has it may lie with authority.
@@ -202,7 +203,7 @@ func TestThresholdNotMet(t *testing.T) {
 		t.Errorf("submission: got %+v, want it pending with 1 of 2 signatures", s)
 	}
 	_, err = p.client.StartRollout(t.Context(), api.StartRollout{Component: sensor, Version: "v1"})
-	if err == nil || fault.KindOf(inHouse(err)) != fault.NotFound {
+	if err == nil || fault.KindOf(publishertest.InHouse(err)) != fault.NotFound {
 		t.Fatalf("start a rollout of what one of two signed: got %v, want not found", err)
 	}
 	root, err := os.ReadFile(filepath.Join(p.dir, "..", "keyring", "root.json"))
@@ -228,7 +229,7 @@ func TestUnknownComponentAndVersionPublishedTwice(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
 	_, err := p.client.StartRollout(t.Context(), api.StartRollout{Component: "nobody-knows-it", Version: "v1"})
-	if fault.KindOf(inHouse(err)) != fault.NotFound || !strings.Contains(err.Error(), "nobody-knows-it") {
+	if fault.KindOf(publishertest.InHouse(err)) != fault.NotFound || !strings.Contains(err.Error(), "nobody-knows-it") {
 		t.Errorf("start a rollout of an unknown component: got %v, want not found", err)
 	}
 	_, err = p.publisher.Publish(t.Context(), publisher.PublishOptions{
@@ -314,7 +315,7 @@ func (p *plane) byHand(version string, serial int64, archive []byte) {
 	if err := errors.Join(errSigner, errView); err != nil {
 		p.t.Fatal(err)
 	}
-	fetch := func(name string) ([]byte, error) { return wire{p.client}.MetadataFile(ctx, name) }
+	fetch := func(name string) ([]byte, error) { return publishertest.Wire{Client: p.client}.MetadataFile(ctx, name) }
 	if _, err := view.Refresh(p.clock.Now(), []string{sensor}, fetch); err != nil {
 		p.t.Fatal(err)
 	}
